@@ -9,24 +9,28 @@ import (
 )
 
 // The model: a stream with compare-and-set, two writers that crash, messages
-// that stay in transit and arrive late, and a stream that redelivers. Every
-// order of up to modelDepth steps is played.
+// that stay in transit and arrive late or out of order, and a stream that
+// redelivers. Every order of up to modelDepth steps is played.
 const modelDepth = 10
 
-// message is a record with the writer that made it; expect is its
-// compare-and-set: the sequence that must be the last one. A writer that
-// ignores the rule (a foreign client) has expect -1.
+// message is a record on its way. The stream stores it if its last sequence is
+// the one before, and, for a batch, its last message is prev. The second
+// condition is needed by writers that do not wait for each acknowledgement:
+// sequences alone let the second batch in flight of a fenced writer in, when
+// the record that opens the next epoch took the place of the first.
 type message struct {
 	Record
 	writer int
-	expect int
+	id     int // unique, also between the lives of a writer
+	prev   int // id of the message that the writer sent before
 }
 
 type writer struct {
 	state  State // what it believes the stream's end to be
 	up     bool
-	opened bool  // the record that opens its epoch is acknowledged: only then may it append
-	epoch  Epoch // the one it opened; 0: none
+	opened bool // the record that opens its epoch is acknowledged: only then may it append
+	first  int  // id of that record: what has a lower one belongs to an earlier life
+	last   int  // id of the message sent last
 }
 
 type world struct {
@@ -34,6 +38,7 @@ type world struct {
 	transit []message
 	writers [2]writer
 	acked   []message
+	ids     int
 }
 
 func (w world) clone() world {
@@ -60,20 +65,15 @@ func (w *world) deliver(i int) {
 	m := w.transit[i]
 	w.transit = slices.Delete(w.transit, i, i+1)
 	wr := &w.writers[m.writer]
-	if m.expect >= 0 && m.expect != len(w.log) {
-		if wr.up && wr.epoch == m.Epoch {
+	mine := wr.up && m.id >= wr.first
+	if int(m.Seq) != len(w.log)+1 || m.Kind == Batch && w.log[len(w.log)-1].id != m.prev {
+		if mine {
 			*wr = writer{} // it is told that it lost, and opens anew
 		}
 		return
 	}
-	m.Seq = Seq(len(w.log) + 1)
 	w.log = append(w.log, m)
-	first := !slices.ContainsFunc(w.transit, func(o message) bool {
-		return o.writer == m.writer && o.Epoch == m.Epoch && o.Record.Seq < m.Record.Seq
-	})
-	// An acknowledgement counts when those of all messages before it did: the
-	// late batch of a fenced writer may well be stored, and be void.
-	if wr.up && wr.epoch == m.Epoch && first {
+	if mine {
 		w.acked = append(w.acked, m)
 		wr.opened = true
 	}
@@ -110,7 +110,7 @@ func (w *world) open(t *testing.T, i int) {
 		r = s.Rebase(10)
 	}
 	w.send(i, s, r)
-	w.writers[i].up, w.writers[i].epoch = true, r.Epoch
+	w.writers[i].up, w.writers[i].first = true, w.ids
 }
 
 func (w *world) appendBatch(i int, count uint32) {
@@ -120,7 +120,9 @@ func (w *world) appendBatch(i int, count uint32) {
 
 // send puts r in transit and lets the writer go on as if it had arrived.
 func (w *world) send(i int, s State, r Record) {
-	w.transit = append(w.transit, message{r, i, int(s.Seq)})
+	w.ids++
+	w.transit = append(w.transit, message{r, i, w.ids, w.writers[i].last})
+	w.writers[i].last = w.ids
 	w.writers[i].state = State{Seq: r.Seq, Epoch: r.Epoch, Next: r.Next(), Chain: r.After}
 }
 
@@ -138,8 +140,11 @@ func (w *world) check(t *testing.T, path []string) {
 				t.Fatalf("after %q: record %d: %v", path, i, err)
 			}
 			s = next
-			if verdict != Accept {
+			if verdict == Redelivered {
 				continue
+			}
+			if verdict == Stale {
+				t.Fatalf("after %q: the stream took record %d of a fenced writer", path, i)
 			}
 			delivered[i] = true
 			if o, ok := owner[m.Epoch]; ok && o != m.writer && m.Kind == Batch {
