@@ -1,0 +1,108 @@
+package changelog
+
+// row tells how to read one operation.
+type row struct {
+	name string
+	slab func() slabber
+}
+
+// table has a row for each operation that the reader of MooseFS 3.0.117
+// understands, with the aliases of older releases.
+var table = [...]row{
+	{"ACCESS", newSlab[Access]},
+	{"ACQUIRE", newSlab[Acquire]},
+	{"AQUIRE", newSlab[Acquire]}, // before 1.6
+	{"AMTIME", newSlab[AMTime]},
+	{"APPEND", newSlab[AppendChunks]},
+	{"ARCHCHG", newSlab[ArchChg]},
+	{"ATTR", newSlab[Attr]},
+	{"CHUNKADD", newSlab[ChunkAdd]},
+	{"CHUNKDEL", newSlab[ChunkDel]},
+	{"CREATE", newSlab[Create]},
+	{"CSADD", newSlab[CSAdd]}, // before 1.7.25
+	{"CSDBOP", newSlab[CSDBOp]},
+	{"CSDEL", newSlab[CSDel]},                  // before 1.7.25
+	{"CUSTOMER", newSlab[Session]},             // before 1.6
+	{"EMPTYRESERVED", newSlab[EmptySustained]}, // 1.6
+	{"EMPTYSUSTAINED", newSlab[EmptySustained]},
+	{"EMPTYTRASH", newSlab[EmptyTrash]},
+	{"FLOCK", newSlab[Flock]},
+	{"FREEINODES", newSlab[FreeInodes]},
+	{"IDLE", newSlab[Idle]},             // 4.x
+	{"INCVERSION", newSlab[IncVersion]}, // before 3.0.114
+	{"LENGTH", newSlab[Length]},
+	{"LINK", newSlab[Link]},
+	{"MOVE", newSlab[Move]},
+	{"NEXTCHUNKID", newSlab[NextChunkID]}, // before 2.0
+	{"POSIXLOCK", newSlab[PosixLock]},
+	{"PURGE", newSlab[Purge]},
+	{"QUOTA", newSlab[Quota]},
+	{"RELEASE", newSlab[Release]},
+	{"RENUMERATEEDGES", newSlab[RenumerateEdges]},
+	{"REPAIR", newSlab[Repair]},
+	{"ROLLBACK", newSlab[Rollback]},
+	{"SCDEL", newSlab[SCDel]},
+	{"SCDUP", newSlab[SCDup]},
+	{"SCREN", newSlab[SCRen]},
+	{"SCSET", newSlab[SCSet]},
+	{"SESADD", newSlab[SesAdd]},
+	{"SESCHANGED", newSlab[SesChanged]},
+	{"SESDEL", newSlab[SesDel]},
+	{"SESDISCONNECTED", newSlab[SesDisconnected]},
+	{"SESSION", newSlab[Session]}, // 1.6
+	{"SETACL", newSlab[SetACL]},
+	{"SETEATTR", newSlab[SetEattr]},
+	{"SETFILECHUNK", newSlab[SetFileChunk]},
+	{"SETGOAL", newSlab[SetGoal]}, // before 3.0.75
+	{"SETMETAID", newSlab[SetMetaID]},
+	{"SETPATH", newSlab[SetPath]},
+	{"SETSCLASS", newSlab[SetSClass]},
+	{"SETTRASHTIME", newSlab[SetTrashTime]},
+	{"SETVERSION", newSlab[SetVersion]},
+	{"SETXATTR", newSlab[SetXattr]},
+	{"SNAPSHOT", newSlab[Snapshot]},
+	{"SYMLINK", newSlab[Symlink]},
+	{"TRUNC", newSlab[Trunc]},
+	{"UNDEL", newSlab[Undel]},
+	{"UNLINK", newSlab[Unlink]},
+	{"UNLOCK", newSlab[Unlock]},
+	{"WRITE", newSlab[Write]},
+}
+
+// Lengths of the names in the table.
+const (
+	minOpName = 4
+	maxOpName = 15
+)
+
+// index finds rows by name: a hash table with open addressing that holds the
+// row plus one, 0 in free places.
+var index = func() (t [256]uint8) {
+	for i := range table {
+		h := hashName(table[i].name)
+		for t[h] != 0 {
+			h++
+		}
+		t[h] = uint8(i + 1)
+	}
+	return t
+}()
+
+// hashName looks at the bytes that tell the names of the table apart.
+func hashName[T string | []byte](name T) uint8 {
+	n := len(name)
+	return name[0]*7 + name[3]*31 + name[n-2]*13 + name[n-1] + uint8(n)*3
+}
+
+// lookup returns the row of an operation, -1 if there is none.
+func lookup(name []byte) int {
+	if len(name) < minOpName || len(name) > maxOpName {
+		return -1
+	}
+	for h := hashName(name); index[h] != 0; h++ {
+		if i := int(index[h]) - 1; table[i].name == string(name) {
+			return i
+		}
+	}
+	return -1
+}
