@@ -1,0 +1,271 @@
+package image
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math/bits"
+	"slices"
+	"unsafe"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"mfsstandby/changelog/meta"
+)
+
+// core is the tables of an image over one state of the store: the newest, for
+// the writer, or a past one, for a View.
+type core struct {
+	db    *badger.DB
+	txn   *badger.Txn // reads what core is over
+	limit int64       // bytes to keep cached in a View; the writer looks after itself
+
+	pub    meta.Scalars
+	priv   privScalars
+	mem    int64 // bytes of all cached pages
+	dirty  int64 // bytes of those that are dirty
+	st     *meta.State
+	tables []anyTable
+	groups map[uint64][]uint32 // bucketPrefix -> numbers of its nonempty groups, ascending
+
+	freeFrom uint32 // bitmap pages below this are full
+	before   func() // makes the store agree with the cache before a scan
+
+	nodes    *table[nodePage]
+	dirs     *table[dirPage]
+	buckets  *table[bucketPage]
+	slots    *table[slotPage]
+	chunks   *table[chunkPage]
+	free     *table[freePage]
+	bitmap   *table[bitmapPage]
+	values   *table[xattrValue]
+	symlinks *table[sparsePage[string]]
+	hard     *table[sparsePage[[]meta.HardLink]]
+	detached *table[sparsePage[detached]]
+	members  *table[sparsePage[bucketMember]]
+	xattrs   *table[sparsePage[xattrList]]
+	acls     *table[sparsePage[acls]]
+	quotas   *table[sparsePage[meta.Quota]]
+	sessions *table[sparsePage[meta.Session]]
+	open     *table[sparsePage[[]meta.SessionID]]
+	flocks   *table[sparsePage[[]meta.Flock]]
+	plocks   *table[sparsePage[[]meta.PosixOwner]]
+	servers  *table[sparsePage[meta.ServerInfo]]
+	classes  *table[sparsePage[meta.Class]]
+}
+
+// privScalars are the image's own single values.
+type privScalars struct {
+	detachedOrder      uint64 // of the next file put at the head of a bucket; counts down
+	freeHead, freeTail uint64 // of the free queue, as numbers of entries since the start
+	freeUnordered      bool   // times in the free queue may not ascend
+}
+
+func newCore(db *badger.DB, txn *badger.Txn) *core {
+	c := &core{db: db, txn: txn, groups: map[uint64][]uint32{}}
+	c.nodes = addTable(c, nodeCodec, false)
+	c.dirs = addTable(c, dirCodec, false)
+	c.buckets = addTable(c, bucketCodec, false)
+	c.slots = addTable(c, slotCodec, false)
+	c.chunks = addTable(c, chunkCodec, false)
+	c.free = addTable(c, freeCodec, false)
+	c.bitmap = addTable(c, bitmapCodec, true)
+	c.values = addTable(c, xattrValueCodec, false)
+	c.symlinks = addTable(c, symlinkCodec.codec(), false)
+	c.hard = addTable(c, hardCodec.codec(), false)
+	c.detached = addTable(c, detachedCodec.codec(), false)
+	c.members = addTable(c, memberCodec.codec(), false)
+	c.xattrs = addTable(c, xattrCodec.codec(), false)
+	c.acls = addTable(c, aclCodec.codec(), false)
+	c.quotas = addTable(c, quotaCodec.codec(), true)
+	c.sessions = addTable(c, sessionCodec.codec(), true)
+	c.open = addTable(c, openCodec.codec(), true)
+	c.flocks = addTable(c, flockCodec.codec(), true)
+	c.plocks = addTable(c, plockCodec.codec(), true)
+	c.servers = addTable(c, serverCodec.codec(), true)
+	c.classes = addTable(c, classCodec.codec(), true)
+	c.st = c.state(false)
+	return c
+}
+
+func addTable[P any](c *core, codec codec[P], resident bool) *table[P] {
+	t := &table[P]{
+		codec: codec, src: c, resident: resident,
+		size: int(unsafe.Sizeof(page[P]{})), pages: map[uint64]*page[P]{},
+		mem: &c.mem, dirtyMem: &c.dirty,
+	}
+	c.tables = append(c.tables, t)
+	return t
+}
+
+// storeKey is where a page is kept: its table's prefix and its key.
+func storeKey(prefix byte, key uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefix}, key)
+}
+
+func (c *core) read(prefix byte, key uint64, found func([]byte) error) error {
+	item, err := c.txn.Get(storeKey(prefix, key))
+	switch err {
+	case nil:
+		return item.Value(found)
+	case badger.ErrKeyNotFound:
+		return nil
+	}
+	return fmt.Errorf("reading the image: %w", err)
+}
+
+func (c *core) fail(err error) { c.st.Fail(err) }
+
+func (c *core) grew() {
+	if c.limit > 0 && c.mem > c.limit {
+		c.evict(c.limit/8, 0)
+	}
+}
+
+// evict frees about want bytes, from each table in proportion.
+func (c *core) evict(want int64, done uint64) {
+	for _, t := range c.tables {
+		if !t.isResident() {
+			t.evict(want/8, done)
+		}
+	}
+	for _, t := range c.tables {
+		if excess := c.mem - c.limit; c.limit > 0 && excess > 0 && !t.isResident() {
+			t.evict(excess, done)
+		}
+	}
+}
+
+// load reads the resident tables and what else is kept in memory.
+func (c *core) load() error {
+	for _, t := range c.tables {
+		if !t.isResident() {
+			continue
+		}
+		if err := c.walk(t.id(), 0, true, t.loadStored); err != nil {
+			return err
+		}
+	}
+	return c.walk(c.members.prefix, 0, false, func(key uint64, _ []byte) error {
+		c.addGroup(key)
+		return nil
+	})
+}
+
+// walk yields the stored pages of a table, ascending from a key.
+func (c *core) walk(prefix byte, from uint64, values bool, yield func(key uint64, value []byte) error) error {
+	opt := badger.DefaultIteratorOptions
+	opt.Prefix = []byte{prefix}
+	opt.PrefetchValues = values
+	it := c.txn.NewIterator(opt)
+	defer it.Close()
+	for it.Seek(storeKey(prefix, from)); it.Valid(); it.Next() {
+		item := it.Item()
+		if len(item.Key()) != 9 {
+			return fmt.Errorf("image is damaged: key %x", item.Key())
+		}
+		key := binary.BigEndian.Uint64(item.Key()[1:])
+		if !values {
+			if err := yield(key, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := item.Value(func(v []byte) error { return yield(key, v) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errStop ends a walk early.
+var errStop = fmt.Errorf("stop")
+
+// scan yields the pages of a table, ascending from a key. The page is valid
+// until the next one.
+func scan[P any](c *core, t *table[P], from uint64) iter.Seq2[uint64, *P] {
+	return func(yield func(uint64, *P) bool) {
+		if t.resident {
+			for _, key := range t.keys() {
+				if key >= from && !yield(key, &t.pages[key].val) {
+					return
+				}
+			}
+			return
+		}
+		if c.before != nil {
+			c.before()
+		}
+		err := c.walk(t.prefix, from, true, func(key uint64, b []byte) error {
+			p := page[P]{key: key}
+			if err := t.fill(&p, b); err != nil {
+				return err
+			}
+			if !yield(key, &p.val) {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && err != errStop {
+			c.fail(err)
+		}
+	}
+}
+
+func (c *core) addGroup(key uint64) {
+	prefix, group := key&^(1<<groupBits-1), uint32(key)
+	list := c.groups[prefix]
+	if i, found := slices.BinarySearch(list, group); !found {
+		c.groups[prefix] = slices.Insert(list, i, group)
+	}
+}
+
+func (c *core) removeGroup(key uint64) {
+	prefix, group := key&^(1<<groupBits-1), uint32(key)
+	list := c.groups[prefix]
+	if i, found := slices.BinarySearch(list, group); found {
+		c.groups[prefix] = slices.Delete(list, i, i+1)
+	}
+}
+
+// lowestFree finds the lowest inode number not in use.
+func (c *core) lowestFree() meta.Inode {
+	for ; ; c.freeFrom++ {
+		p := &c.bitmap.get(uint64(c.freeFrom)).val
+		if p.used == 1<<bitmapBits {
+			continue
+		}
+		for i, w := range p.words {
+			if w != ^uint64(0) {
+				return meta.Inode(c.freeFrom<<bitmapBits | uint32(i<<6) | uint32(bits.TrailingZeros64(^w)))
+			}
+		}
+	}
+}
+
+// drop forgets all that is cached.
+func (c *core) drop() {
+	for _, t := range c.tables {
+		t.drop()
+	}
+	c.mem, c.dirty, c.freeFrom = 0, 0, 0
+	clear(c.groups)
+}
+
+// flush encodes all dirty pages into out and returns the change of digest.
+func (c *core) flush(seq uint64, out *flushBatch) (diff Sum) {
+	for _, t := range c.tables {
+		diff = diff.plus(t.flush(seq, out))
+	}
+	c.dirty = 0
+	return diff
+}
+
+// digestScalars is the share of the single values that entries change.
+func (c *core) digestScalars() Sum {
+	b := []byte{'0'}
+	b = put64(put64(b, c.pub.MetaID), uint64(c.pub.NextChunk))
+	b = put32(b, uint32(c.pub.NextSession))
+	b = put64(b, c.pub.NextEdge)
+	return hashRecord(put32(b, uint32(c.pub.MaxInode)))
+}

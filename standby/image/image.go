@@ -1,0 +1,489 @@
+// Package image keeps the metadata of a cluster in Badger: one writer applies
+// entries to a write-behind cache of pages and commits them together with the
+// position in the stream; any number of readers look on.
+//
+// Invariants. A commit is everything flushed before its root record; what was
+// flushed after the newest root is undone when the image is opened. Nothing
+// becomes durable apart from its position. Memory is bounded by Config.Cache
+// and about 300 MiB, whatever the number of inodes, but for one bit per inode
+// number and the records of open files, locks, quotas, sessions, servers and
+// classes, which are always in memory. Readers see whole updates only.
+//
+// Package apply is the writer; servers and exports read.
+package image
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"mfsstandby/changelog/meta"
+)
+
+// Config says where an image is and what it may use.
+type Config struct {
+	Dir    string
+	Cache  int64        // bytes of cached pages; 0 means DefaultCache
+	Logger *slog.Logger // of Badger's warnings; nil is none
+}
+
+// DefaultCache is the default of Config.Cache.
+const DefaultCache = 1 << 30
+
+// MinCache is the least Config.Cache.
+const MinCache = 16 << 20
+
+// ErrEmpty says that the directory holds no image yet.
+var ErrEmpty = errors.New("there is no image yet")
+
+// Image is the state at one version. Its methods are safe for concurrent use.
+type Image struct {
+	cfg Config
+	db  *badger.DB
+
+	writer sync.Mutex   // held by whoever changes or flushes
+	shared sync.RWMutex // held for writing while pages change
+	core   *core
+	reader *meta.State // for concurrent readers of core
+
+	root     root // as of the last update; its ts is that of the last flush
+	digests  Sum  // of the flushed tables
+	durable  Position
+	started  uint64 // last flush begun
+	done     uint64 // last flush known to be in the store
+	busy     chan error
+	batch    *flushBatch
+	void     atomic.Pointer[error] // why the state may not be used until Reset
+	views    map[uint64]int
+	counters Counters
+	position atomic.Pointer[Position]
+}
+
+// Counters tell what an image did since it was opened.
+type Counters struct {
+	Flushes, Commits uint64
+	Keys, Bytes      uint64 // written to the store
+	Spills           uint64 // flushes in the middle of an update, for lack of room
+}
+
+// Open opens the image in cfg.Dir and undoes what was not committed. Without
+// one it makes a new one at version 0, without even a root node: read a
+// metadata file into it.
+func Open(cfg Config) (*Image, error) {
+	if cfg.Cache == 0 {
+		cfg.Cache = DefaultCache
+	}
+	if cfg.Cache < MinCache {
+		return nil, fmt.Errorf("a cache of %d bytes is too small: give at least %d MiB", cfg.Cache, MinCache>>20)
+	}
+	db, err := openStore(cfg.Dir, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{cfg: cfg, db: db, views: map[uint64]int{}, batch: &flushBatch{}}
+	if err := img.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening image %s: %w", cfg.Dir, err), db.Close())
+	}
+	return img, nil
+}
+
+func (img *Image) open() error {
+	r, err := readRoot(img.db)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		if err := img.db.DropAll(); err != nil { // an import that was cut short
+			return err
+		}
+		r = &root{ts: 1, priv: privScalars{detachedOrder: math.MaxUint64 / 2}}
+		r.pub.NextEdge = meta.EdgeIDMax
+	} else if err := rollback(img.db, r); err != nil {
+		return err
+	}
+	img.core = newCore(img.db, img.db.NewTransactionAt(math.MaxUint64, false))
+	img.reader = img.core.state(true)
+	img.core.st.Pause = img.spill
+	img.core.before = img.flushForScan
+	return img.restart(r)
+}
+
+// restart sets the writer to a root whose pages are in the store.
+func (img *Image) restart(r *root) error {
+	c := img.core
+	c.drop()
+	*c.st = *c.state(false)
+	c.st.Pause = img.spill
+	img.root, img.digests = *r, r.digest
+	c.pub, c.priv = r.pub, r.priv
+	img.digests = img.digests.minus(c.digestScalars())
+	if r.pos.Version == 0 {
+		img.digests = Sum{}
+	}
+	img.started, img.done = r.ts, r.ts
+	img.durable = r.pos
+	img.void.Store(nil)
+	img.publish()
+	img.db.SetDiscardTs(r.ts)
+	if err := c.load(); err != nil {
+		return err
+	}
+	c.st.Inodes.Reserve(0)
+	return c.st.Err()
+}
+
+func (img *Image) voided() error {
+	if p := img.void.Load(); p != nil {
+		return fmt.Errorf("the image is void after an error: %w", *p)
+	}
+	return nil
+}
+
+func (img *Image) setVoid(err error) { img.void.Store(&err) }
+
+func (img *Image) publish() {
+	pos := img.root.pos
+	img.position.Store(&pos)
+}
+
+// Position returns where the image is, uncommitted updates included.
+func (img *Image) Position() Position { return *img.position.Load() }
+
+// MetaID returns the cluster's id.
+func (img *Image) MetaID() uint64 {
+	img.shared.RLock()
+	defer img.shared.RUnlock()
+	return img.core.pub.MetaID
+}
+
+// Committed returns the position that a crash now would leave.
+func (img *Image) Committed() Position {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	img.reap(false)
+	return img.durable
+}
+
+// Stats returns what the image did, and the bytes its cache holds now.
+func (img *Image) Stats() (c Counters, cached, dirty int64) {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	return img.counters, img.core.mem, img.core.dirty
+}
+
+// Update changes the state: f gets it at the image's position and returns
+// where it took it. Readers see all of f's work or none. If f fails the image
+// refuses further work until Reset.
+func (img *Image) Update(f func(*meta.State, Position) (Position, error)) error {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	if err := img.voided(); err != nil {
+		return err
+	}
+	img.shared.Lock()
+	defer img.shared.Unlock()
+	pos, err := f(img.core.st, img.root.pos)
+	if err == nil {
+		err = img.core.st.Err()
+	}
+	if err != nil {
+		img.setVoid(err)
+		return err
+	}
+	img.root.pos = pos
+	img.publish()
+	return img.makeRoom()
+}
+
+// makeRoom keeps the cache within its bounds between updates.
+func (img *Image) makeRoom() error {
+	c := img.core
+	for _, t := range c.tables {
+		t.sweep()
+	}
+	if c.dirty > img.cfg.Cache/2 {
+		img.spill()
+	}
+	if over := c.mem - img.cfg.Cache; over > 0 {
+		img.reap(false)
+		c.limit = img.cfg.Cache - img.cfg.Cache/32
+		c.evict(over+img.cfg.Cache/32, img.done)
+		c.limit = 0
+	}
+	return c.st.Err()
+}
+
+// spill is State.Pause: it flushes, without committing, when changed pages
+// take too much of the cache, and drops clean ones.
+func (img *Image) spill() {
+	c := img.core
+	if c.dirty > img.cfg.Cache/2 {
+		if err := img.flush(false); err == nil {
+			err = img.reap(true)
+			img.counters.Spills++
+			if err != nil {
+				c.fail(err)
+			}
+		} else {
+			c.fail(err)
+		}
+	}
+	if over := c.mem - img.cfg.Cache; over > img.cfg.Cache/32 {
+		img.reap(false)
+		c.limit = img.cfg.Cache
+		c.evict(over, img.done)
+		c.limit = 0
+	}
+}
+
+// flushForScan makes the store hold everything the cache does.
+func (img *Image) flushForScan() {
+	err := img.flush(false)
+	if err == nil {
+		err = img.reap(true)
+	}
+	if err != nil {
+		img.core.fail(err)
+	}
+}
+
+// Commit makes the state and its position durable, together. It returns when
+// the changed pages are encoded; the store works on in the background, and
+// the next call waits for it and returns its error. The caller must hold no
+// lock; wait makes it return only when all is durable.
+func (img *Image) Commit(wait bool) error {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	return img.commit(wait)
+}
+
+func (img *Image) commit(wait bool) error {
+	if err := img.voided(); err != nil {
+		return err
+	}
+	if err := img.flush(true); err != nil {
+		return err
+	}
+	if wait {
+		return img.reap(true)
+	}
+	return nil
+}
+
+// Committing tells whether an earlier Commit is still being written.
+func (img *Image) Committing() bool {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	img.reap(false)
+	return img.busy != nil
+}
+
+// Dirty returns the bytes of cache that wait for a commit.
+func (img *Image) Dirty() int64 {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	return img.core.dirty
+}
+
+// flush writes all dirty pages, in the background; with commit, the root too.
+func (img *Image) flush(commit bool) error {
+	if err := img.reap(true); err != nil {
+		return err
+	}
+	if err := checkRoom(img.cfg.Dir, img.core.dirty); err != nil {
+		return err
+	}
+	f := img.batch
+	f.reset()
+	ts := img.started + 1
+	diff := img.core.flush(ts, f)
+	img.digests = img.digests.plus(diff)
+	img.started = ts
+	img.counters.Flushes++
+	img.counters.Keys += uint64(len(f.keys))
+	img.counters.Bytes += uint64(len(f.arena))
+	var r *root
+	if commit {
+		img.counters.Commits++
+		c := img.core
+		r = &root{ts: ts, pos: img.root.pos, pub: c.pub, priv: c.priv, digest: img.digests.plus(c.digestScalars())}
+	}
+	img.busy = make(chan error, 1)
+	go func(busy chan<- error) { busy <- img.write(f, r, ts) }(img.busy)
+	return nil
+}
+
+func (img *Image) write(f *flushBatch, r *root, ts uint64) error {
+	if err := writeBatch(img.db, f, ts); err != nil {
+		return fmt.Errorf("writing to image %s: %w", img.cfg.Dir, err)
+	}
+	if r == nil {
+		return nil
+	}
+	if err := writeRoot(img.db, r); err != nil {
+		return fmt.Errorf("committing to image %s: %w", img.cfg.Dir, err)
+	}
+	return nil
+}
+
+// reap takes note of a flush that has ended; wait waits for it.
+func (img *Image) reap(wait bool) error {
+	if img.busy == nil {
+		return nil
+	}
+	var err error
+	if wait {
+		err = <-img.busy
+	} else {
+		select {
+		case err = <-img.busy:
+		default:
+			return nil
+		}
+	}
+	img.busy = nil
+	if err != nil {
+		img.setVoid(err)
+		return err
+	}
+	img.done = img.started
+	if r, err := readRoot(img.db); err != nil {
+		img.setVoid(err)
+		return err
+	} else if r != nil {
+		img.root.ts = r.ts
+		img.durable = r.pos
+	}
+	img.discard()
+	return nil
+}
+
+// discard lets Badger drop versions that neither a view nor a roll-back needs.
+func (img *Image) discard() {
+	oldest := img.root.ts
+	for ts := range img.views {
+		oldest = min(oldest, ts)
+	}
+	img.db.SetDiscardTs(oldest)
+}
+
+// Digest returns the digest of the state as of the last Update, and its
+// version. Two images with the same digest at the same version hold the same
+// metadata, but for what the master changes without an entry.
+func (img *Image) Digest() (meta.Version, Sum, error) {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	if err := img.commit(false); err != nil {
+		return 0, Sum{}, err
+	}
+	return img.root.pos.Version, img.digests.plus(img.core.digestScalars()), nil
+}
+
+// Reset drops everything after the last commit, in memory and in the store.
+func (img *Image) Reset() error {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	img.shared.Lock()
+	defer img.shared.Unlock()
+	img.reap(true) // its error is why we are here, or comes again
+	r, err := readRoot(img.db)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return ErrEmpty
+	}
+	if err := rollback(img.db, r); err != nil {
+		return fmt.Errorf("resetting image %s: %w", img.cfg.Dir, err)
+	}
+	return img.restart(r)
+}
+
+// Read calls f with the state for looking things up by key, while entries are
+// kept from being applied; it must be short, change nothing and scan nothing
+// but small tables. Many Reads run at once.
+func (img *Image) Read(f func(*meta.State, Position) error) error {
+	img.shared.RLock()
+	defer img.shared.RUnlock()
+	if err := img.voided(); err != nil {
+		return err
+	}
+	return f(img.reader, img.root.pos)
+}
+
+// Close commits and closes the image.
+func (img *Image) Close() error {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	var err error
+	if img.voided() == nil && img.root.pos.Version != 0 {
+		err = img.commit(true)
+	} else {
+		img.reap(true)
+	}
+	img.core.txn.Discard()
+	return errors.Join(err, img.db.Close())
+}
+
+// View is the state at one version, for one goroutine, for as long as it is
+// held; entries go on being applied.
+type View struct {
+	img  *Image
+	core *core
+	root *root
+}
+
+// viewCache is what a View may cache.
+const viewCache = 64 << 20
+
+// View commits and returns the state just committed.
+func (img *Image) View() (*View, error) {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	if err := img.commit(true); err != nil {
+		return nil, err
+	}
+	r, err := readRoot(img.db)
+	if err != nil {
+		return nil, err
+	}
+	img.views[r.ts]++
+	c := newCore(img.db, img.db.NewTransactionAt(r.ts, false))
+	c.limit = viewCache
+	c.pub, c.priv = r.pub, r.priv
+	v := &View{img, c, r}
+	if err := c.load(); err != nil {
+		v.release()
+		return nil, err
+	}
+	return v, nil
+}
+
+// State returns the tables, for reading.
+func (v *View) State() *meta.State { return v.core.st }
+
+// Position returns where the view is.
+func (v *View) Position() Position { return v.root.pos }
+
+// Digest returns the view's digest.
+func (v *View) Digest() Sum { return v.root.digest }
+
+// Close lets go of the view.
+func (v *View) Close() {
+	v.img.writer.Lock()
+	defer v.img.writer.Unlock()
+	v.release()
+	v.img.discard()
+}
+
+func (v *View) release() {
+	v.core.txn.Discard()
+	if v.img.views[v.root.ts]--; v.img.views[v.root.ts] == 0 {
+		delete(v.img.views, v.root.ts)
+	}
+}

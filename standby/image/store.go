@@ -1,0 +1,224 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"golang.org/x/sys/unix"
+)
+
+// Badger's share of the memory beyond the cache: memtables, blocks, indices.
+const (
+	memTableSize   = 32 << 20
+	numMemTables   = 2
+	blockCacheSize = 48 << 20
+	indexCacheSize = 48 << 20
+)
+
+// ErrDiskFull says that a commit was not begun because the disk may not hold
+// it; the image stays at its last commit.
+var ErrDiskFull = errors.New("the disk is full")
+
+// openStore opens Badger as the image uses it: every write carries the number
+// of its flush as its version (managed mode), and is on the disk when Badger
+// says so.
+func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	opt := badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(numMemTables).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(12).
+		WithNumCompactors(2).
+		WithBaseTableSize(8 << 20).
+		WithValueLogFileSize(16 << 20).
+		WithBlockCacheSize(blockCacheSize).
+		WithIndexCacheSize(indexCacheSize).
+		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false).
+		WithLogger(logger{log})
+	db, err := badger.OpenManaged(opt)
+	if err != nil {
+		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
+			return nil, fmt.Errorf("image %s is in use by another process", dir)
+		}
+		return nil, fmt.Errorf("opening image %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+// logger gives Badger's warnings and errors to the program's log.
+type logger struct{ log *slog.Logger }
+
+func (l logger) put(level slog.Level, format string, args []any) {
+	if l.log != nil {
+		l.log.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+func (l logger) Errorf(format string, args ...any)   { l.put(slog.LevelError, format, args) }
+func (l logger) Warningf(format string, args ...any) { l.put(slog.LevelWarn, format, args) }
+func (l logger) Infof(format string, args ...any)    { l.put(slog.LevelDebug, format, args) }
+func (l logger) Debugf(string, ...any)               {}
+
+// flushBatch is the encoded dirty pages of one flush.
+type flushBatch struct {
+	arena []byte
+	keys  []flushKey
+}
+
+type flushKey struct {
+	prefix     byte
+	key        uint64
+	start, end int // in arena; equal: delete
+}
+
+func (f *flushBatch) add(prefix byte, key uint64, start int) {
+	f.keys = append(f.keys, flushKey{prefix, key, start, len(f.arena)})
+}
+
+func (f *flushBatch) reset() {
+	f.arena, f.keys = f.arena[:0], f.keys[:0]
+}
+
+// writeBatch makes a flush durable.
+func writeBatch(db *badger.DB, f *flushBatch, ts uint64) error {
+	wb := db.NewWriteBatchAt(ts)
+	defer wb.Cancel()
+	keys := make([]byte, 0, 9*len(f.keys))
+	for _, k := range f.keys {
+		at := len(keys)
+		keys = append(keys, storeKey(k.prefix, k.key)...)
+		var err error
+		if key := keys[at:len(keys):len(keys)]; k.start == k.end {
+			err = wb.Delete(key)
+		} else {
+			err = wb.Set(key, f.arena[k.start:k.end:k.end])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return wb.Flush()
+}
+
+// writeRoot makes everything up to its ts the image.
+func writeRoot(db *badger.DB, r *root) error {
+	txn := db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	if err := txn.Set([]byte(rootKey), r.encode()); err != nil {
+		return err
+	}
+	return txn.CommitAt(r.ts, nil)
+}
+
+// readRoot returns the newest root, nil if there is none.
+func readRoot(db *badger.DB) (*root, error) {
+	txn := db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	item, err := txn.Get([]byte(rootKey))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, err
+	}
+	return decodeRoot(b)
+}
+
+// rollback undoes what was flushed after the last commit: each key that has a
+// newer version gets its committed value again. Badger cannot take versions
+// back, so the image continues at a ts after all of them.
+func rollback(db *badger.DB, r *root) error {
+	keys, newest, err := newerKeys(db, r.ts)
+	if err != nil || newest == r.ts {
+		return err
+	}
+	old := db.NewTransactionAt(r.ts, false)
+	defer old.Discard()
+	ts := newest + 1
+	wb := db.NewWriteBatchAt(ts)
+	defer wb.Cancel()
+	for _, key := range keys {
+		item, err := old.Get([]byte(key))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			if err := wb.Delete([]byte(key)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		value, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		if err := wb.Set([]byte(key), value); err != nil {
+			return err
+		}
+	}
+	if err := wb.Flush(); err != nil {
+		return err
+	}
+	r.ts = ts
+	return writeRoot(db, r)
+}
+
+// newerKeys lists the keys with a version above ts, and the highest version.
+func newerKeys(db *badger.DB, ts uint64) (keys []string, newest uint64, err error) {
+	newest = ts
+	txn := db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	opt := badger.DefaultIteratorOptions
+	opt.AllVersions = true
+	opt.PrefetchValues = false
+	opt.SinceTs = ts
+	it := txn.NewIterator(opt)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		newest = max(newest, item.Version())
+		key := item.Key()
+		if string(key) == rootKey {
+			return nil, 0, fmt.Errorf("image is damaged: a commit newer than the newest")
+		}
+		if n := len(keys); n == 0 || keys[n-1] != string(key) {
+			keys = append(keys, string(key))
+		}
+	}
+	return keys, newest, nil
+}
+
+// checkRoom refuses a flush that the disk may not hold: Badger writes through
+// memory maps, where a full disk kills the process.
+func checkRoom(dir string, need int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("looking at the disk of %s: %w", dir, err)
+	}
+	const reserve = 4 * memTableSize // log, tables being written, compaction
+	free := int64(fs.Bavail) * int64(fs.Bsize)
+	if free < reserve+2*need {
+		return fmt.Errorf("%w: image %s needs %d MiB free to commit, %d MiB are; free some and start again, nothing is lost",
+			ErrDiskFull, dir, (reserve+2*need)>>20, free>>20)
+	}
+	return nil
+}

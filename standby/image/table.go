@@ -1,0 +1,265 @@
+package image
+
+import (
+	"fmt"
+	"slices"
+)
+
+// codec says how the pages of one table are kept on disk and counted.
+type codec[P any] struct {
+	name   string // for errors
+	prefix byte   // first byte of the table's keys
+	// encode appends the page's disk form; nothing appended means the page is
+	// empty and its key is deleted.
+	encode func(p *P, b []byte) []byte
+	decode func(p *P, b []byte) error // b is valid during the call only
+	memory func(p *P) int             // bytes beyond the page struct itself
+	digest func(key uint64, p *P) Sum // sum over the records in the page
+}
+
+// page is one cached page. An absent key is cached as an empty page.
+type page[P any] struct {
+	val      P
+	key      uint64
+	sum      Sum    // digest of the content last flushed
+	flushing uint64 // flush that carries its newest flushed content
+	mem      int32
+	dirty    bool
+	used     bool // since the clock hand last passed
+	stored   bool // the key exists in the store
+}
+
+// pageOverhead is about what the cache's own bookkeeping costs per page: the
+// map's slot, the ring's slot and the allocator's rounding.
+const pageOverhead = 64
+
+// table caches the pages of one kind. The writer alone changes it; readers
+// may look pages up (peek) while the writer is kept out.
+type table[P any] struct {
+	codec[P]
+	src      source
+	resident bool // all pages are in memory, always
+	size     int  // of the page struct
+	pages    map[uint64]*page[P]
+	ring     []*page[P] // of the pages, in clock order
+	hand     int
+	dirty    []*page[P]
+	emptied  []*page[P] // resident pages flushed empty
+	mem      *int64     // all tables' bytes
+	dirtyMem *int64
+	last     *page[P]
+}
+
+// source reads pages from the store.
+type source interface {
+	// read calls found with the value of a key, if there is one.
+	read(prefix byte, key uint64, found func([]byte) error) error
+	fail(error)
+	// grew is called after a page was added to the cache.
+	grew()
+}
+
+// get returns the page of a key for reading by the writer.
+func (t *table[P]) get(key uint64) *page[P] {
+	if p := t.last; p != nil && p.key == key {
+		return p
+	}
+	p := t.pages[key]
+	if p == nil {
+		p = t.load(key)
+		t.add(p)
+	}
+	p.used = true
+	t.last = p
+	return p
+}
+
+// edit returns the page of a key for change.
+func (t *table[P]) edit(key uint64) *page[P] {
+	p := t.get(key)
+	t.touch(p)
+	return p
+}
+
+// touch marks a page dirty and counts its memory again.
+func (t *table[P]) touch(p *page[P]) {
+	if !p.dirty {
+		p.dirty = true
+		t.dirty = append(t.dirty, p)
+		*t.dirtyMem += int64(p.mem)
+	}
+	if t.memory != nil {
+		t.recount(p)
+	}
+}
+
+func (t *table[P]) recount(p *page[P]) {
+	mem := int32(t.size + pageOverhead + t.memory(&p.val))
+	diff := int64(mem - p.mem)
+	*t.mem += diff
+	if p.dirty {
+		*t.dirtyMem += diff
+	}
+	p.mem = mem
+}
+
+// peek returns a page for a concurrent reader: the cached one, or one read
+// from the store for this call alone.
+func (t *table[P]) peek(key uint64) *page[P] {
+	if p := t.pages[key]; p != nil {
+		return p
+	}
+	return t.load(key)
+}
+
+func (t *table[P]) load(key uint64) *page[P] {
+	p := &page[P]{key: key}
+	p.mem = int32(t.size + pageOverhead)
+	if t.resident {
+		return p
+	}
+	err := t.src.read(t.prefix, key, func(b []byte) error { return t.fill(p, b) })
+	if err != nil {
+		t.src.fail(err)
+	}
+	return p
+}
+
+// fill sets a page from its stored form.
+func (t *table[P]) fill(p *page[P], b []byte) error {
+	if err := t.decode(&p.val, b); err != nil {
+		return fmt.Errorf("image is damaged: table %s, key %#x: %w", t.name, p.key, err)
+	}
+	p.stored = true
+	if t.memory != nil {
+		p.mem += int32(t.memory(&p.val))
+	}
+	p.sum = t.digest(p.key, &p.val)
+	return nil
+}
+
+func (t *table[P]) add(p *page[P]) {
+	t.pages[p.key] = p
+	*t.mem += int64(p.mem)
+	if !t.resident {
+		t.ring = append(t.ring, p)
+		t.src.grew()
+	}
+}
+
+// flush encodes all dirty pages into out and returns how the digest changed.
+func (t *table[P]) flush(seq uint64, out *flushBatch) (diff Sum) {
+	for _, p := range t.dirty {
+		start := len(out.arena)
+		out.arena = t.encode(&p.val, out.arena)
+		empty := len(out.arena) == start
+		if !empty || p.stored {
+			out.add(t.prefix, p.key, start)
+		}
+		p.stored = !empty
+		sum := t.digest(p.key, &p.val)
+		diff = diff.plus(sum).minus(p.sum)
+		p.sum = sum
+		p.dirty = false
+		p.flushing = seq
+		if t.resident && empty {
+			t.emptied = append(t.emptied, p)
+		}
+	}
+	clear(t.dirty)
+	t.dirty = t.dirty[:0]
+	return diff
+}
+
+// sweep drops the resident pages that were flushed empty and still are.
+func (t *table[P]) sweep() {
+	for _, p := range t.emptied {
+		if p.dirty || p.stored || t.pages[p.key] != p {
+			continue
+		}
+		delete(t.pages, p.key)
+		*t.mem -= int64(p.mem)
+		if t.last == p {
+			t.last = nil
+		}
+	}
+	clear(t.emptied)
+	t.emptied = t.emptied[:0]
+}
+
+// evict drops clean pages that were not used lately until about want bytes
+// are free or the hand went round twice. Pages of flush done and before are
+// in the store.
+func (t *table[P]) evict(want int64, done uint64) {
+	for steps := 2 * len(t.ring); steps > 0 && want > 0 && len(t.ring) > 0; steps-- {
+		if t.hand >= len(t.ring) {
+			t.hand = 0
+		}
+		p := t.ring[t.hand]
+		switch {
+		case p.dirty || p.flushing > done:
+			t.hand++
+		case p.used:
+			p.used = false
+			t.hand++
+		default:
+			last := len(t.ring) - 1
+			t.ring[t.hand] = t.ring[last]
+			t.ring[last] = nil
+			t.ring = t.ring[:last]
+			delete(t.pages, p.key)
+			*t.mem -= int64(p.mem)
+			want -= int64(p.mem)
+			if t.last == p {
+				t.last = nil
+			}
+		}
+	}
+}
+
+// drop forgets everything cached.
+func (t *table[P]) drop() {
+	for _, p := range t.pages {
+		*t.mem -= int64(p.mem)
+	}
+	for _, p := range t.dirty {
+		*t.dirtyMem -= int64(p.mem)
+	}
+	clear(t.pages)
+	t.ring, t.dirty, t.emptied, t.last, t.hand = nil, nil, nil, nil, 0
+}
+
+// keys returns the keys of all cached pages in order; of a resident table
+// these are all there are.
+func (t *table[P]) keys() []uint64 {
+	keys := make([]uint64, 0, len(t.pages))
+	for k := range t.pages {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// anyTable is what the image does with every table.
+type anyTable interface {
+	flush(seq uint64, out *flushBatch) Sum
+	sweep()
+	evict(want int64, done uint64)
+	drop()
+	id() byte
+	loadStored(key uint64, value []byte) error
+	isResident() bool
+}
+
+func (t *table[P]) id() byte         { return t.prefix }
+func (t *table[P]) isResident() bool { return t.resident }
+
+// loadStored puts a stored page into a resident table.
+func (t *table[P]) loadStored(key uint64, value []byte) error {
+	p := &page[P]{key: key, mem: int32(t.size + pageOverhead)}
+	if err := t.fill(p, value); err != nil {
+		return err
+	}
+	t.add(p)
+	return nil
+}
