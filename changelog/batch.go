@@ -28,7 +28,8 @@ const maxText = 199999
 // NewBatch returns an empty batch.
 func NewBatch() *Batch { return &Batch{slabs: make([]slabber, len(table))} }
 
-// Reset voids everything parsed so far and keeps the memory.
+// Reset voids everything parsed so far and keeps the memory. Until they are
+// overwritten, old entries keep the texts that they alias from being freed.
 func (b *Batch) Reset() {
 	for _, s := range b.slabs {
 		if s != nil {
