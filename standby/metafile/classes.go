@@ -1,0 +1,171 @@
+package metafile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"mfsstandby/changelog/meta"
+)
+
+// SCLA 1.6: G:8 or-groups per label, records, a zero record. Record:
+//
+//	id:16 name length:8 admin only:8 mode:8 archive delay:16
+//	labels to create, keep and archive:8 each, name, labels*[G*mask:32]
+const (
+	classFixed = 10
+	orGroups   = 4
+	maxLabels  = 9
+	modeStd    = 1
+)
+
+type classRecord struct {
+	id     uint16
+	class  meta.Class
+	groups int // or-groups in the file
+}
+
+// readClass reads the next record; false is the end.
+func (in *input) readClass(rec *classRecord) bool {
+	b := in.next(classFixed)
+	if b == nil {
+		return false
+	}
+	rec.id = binary.BigEndian.Uint16(b)
+	rec.class = meta.Class{AdminOnly: b[3], Mode: b[4], ArchDelay: binary.BigEndian.Uint16(b[5:])}
+	nameLen, create, keep, arch := int(b[2]), int(b[7]), int(b[8]), int(b[9])
+	end := rec.id == 0 && rec.class.ArchDelay == 0 && create+keep+arch == 0
+	rec.class.Name = string(in.next(nameLen))
+	if in.err != nil || end {
+		return false
+	}
+	for _, n := range [...]int{create, keep, arch} {
+		if n < 1 || n > maxLabels {
+			in.failf("storage class %d has %d, %d and %d labels to create, keep and archive: each must be 1 to %d", rec.id, create, keep, arch, maxLabels)
+			return false
+		}
+	}
+	rec.class.Create = in.labels(create, rec.groups)
+	rec.class.Keep = in.labels(keep, rec.groups)
+	rec.class.Arch = in.labels(arch, rec.groups)
+	return in.err == nil
+}
+
+func (in *input) labels(n, groups int) []meta.LabelMasks {
+	list := make([]meta.LabelMasks, n)
+	for i := range list {
+		for k := range groups {
+			list[i][k] = in.u32()
+		}
+	}
+	return list
+}
+
+// classesHead reads the number of or-groups.
+func (in *input) classesHead() (int, error) {
+	n := int(in.u8())
+	if in.err == nil && (n < 1 || n > orGroups) {
+		return 0, in.failf("%d or-groups in label expressions: must be 1 to %d", n, orGroups)
+	}
+	return n, in.err
+}
+
+// classUse is a storage class while its file is read.
+type classUse struct {
+	class meta.Class
+	known bool
+	ratio uint8
+}
+
+// use counts a node of the class.
+func (c *classUse) use(t meta.Type) {
+	switch {
+	case t == meta.TypeDir:
+		c.class.Directories++
+	case t.IsFile():
+		c.class.Files++
+	}
+}
+
+func (l *loader) define(id uint16, c meta.Class) {
+	l.class[id] = classUse{class: c, known: true, ratio: c.Ratio()}
+	l.st.ClassesUsed = max(l.st.ClassesUsed, id+1)
+}
+
+// predefineClasses makes the classes "1" to "9", which a file may redefine.
+func (l *loader) predefineClasses() {
+	l.st.ClassesUsed = meta.FirstOwnClass
+	for id := uint16(1); id < meta.FirstOwnClass; id++ {
+		any := func() []meta.LabelMasks { return make([]meta.LabelMasks, id) }
+		l.define(id, meta.Class{Name: strconv.Itoa(int(id)), Mode: modeStd, Create: any(), Keep: any(), Arch: any()})
+	}
+}
+
+func (l *loader) classes() error {
+	var rec classRecord
+	var err error
+	if rec.groups, err = l.in.classesHead(); err != nil {
+		return err
+	}
+	for {
+		l.begin()
+		if !l.in.readClass(&rec) {
+			return l.in.err
+		}
+		own := rec.id >= meta.FirstOwnClass
+		if rec.class.Name == "" && own {
+			rec.class.Name = fmt.Sprintf("sclass_%d", rec.id+1-meta.FirstOwnClass)
+		}
+		switch {
+		case rec.id == 0 || rec.id >= meta.MaxClasses:
+			return l.in.failf("bad id of a storage class: %d", rec.id)
+		case rec.class.Name == "":
+			return l.in.failf("storage class %d has no name", rec.id)
+		case own && l.class[rec.id].known:
+			return l.in.failf("storage class %d comes twice", rec.id)
+		}
+		// Nodes counted before are forgotten, as in mfsmaster: classes come first.
+		l.define(rec.id, rec.class)
+	}
+}
+
+// storeClasses stores the classes with their references.
+func (l *loader) storeClasses() error {
+	for id := range l.class {
+		c := &l.class[id]
+		if c.known {
+			l.st.Classes.Insert(uint8(id), c.class)
+		} else if id > 0 && c.class.Files+c.class.Directories > 0 {
+			return l.in.failf("%d nodes have storage class %d, which does not exist", c.class.Files+c.class.Directories, id)
+		}
+	}
+	return nil
+}
+
+func writeClasses(o *output, st *meta.State) error {
+	o.u8(orGroups)
+	o.end()
+	for id, c := range st.Classes.Scan(0) {
+		o.u16(uint16(id))
+		o.u8(uint8(len(c.Name)))
+		o.u8(c.AdminOnly)
+		o.u8(c.Mode)
+		o.u16(c.ArchDelay)
+		lists := [...][]meta.LabelMasks{c.Create, c.Keep, c.Arch}
+		for _, list := range lists {
+			o.u8(uint8(len(list)))
+		}
+		o.bytes(c.Name)
+		for _, list := range lists {
+			for _, masks := range list {
+				for _, m := range masks {
+					o.u32(m)
+				}
+			}
+		}
+		o.end()
+	}
+	o.zeros(classFixed)
+	o.end()
+	return o.err
+}

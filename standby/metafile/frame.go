@@ -1,0 +1,249 @@
+package metafile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"mfsstandby/changelog/meta"
+)
+
+// The file is a signature (8 bytes), a header (16), sections (each with a
+// header of 16 bytes) and the end marker (16).
+const (
+	signature     = "MFSM 2.0"
+	signatureNew  = "MFSM NEW"
+	endMarker     = "[MFS EOF MARKER]"
+	headerSize    = 16
+	headEnd       = int64(len(signature) + headerSize)
+	unknownLength = ^uint64(0) // a section whose writer could not seek back
+	formatCurrent = 0x20       // first format with a metaid and the oldest that is read here
+	formatMarked  = 0x16       // first format that ends in the end marker
+)
+
+// Header is what a metadata file says about itself.
+type Header struct {
+	Format  uint8        // of the frame: 0x20 is "2.0"; 0 is a "MFSM NEW" file
+	Version meta.Version // number of the next changelog entry
+	MetaID  uint64       // identity of the cluster, 0 if it has none yet
+}
+
+// FormatError tells where a metadata file cannot be accepted, and why.
+type FormatError struct {
+	Name    string // of the file
+	Section string // "NODE 1.4"; empty between sections
+	Offset  int64  // of the record, in bytes from the start of the file
+	Record  uint64 // number of the record in its section, from 1; 0 is not in a record
+	Err     error
+}
+
+// Error gives file, section, offset, record and problem.
+func (e *FormatError) Error() string {
+	where := fmt.Sprintf("at byte %d", e.Offset)
+	if e.Record > 0 {
+		where = fmt.Sprintf("record %d at byte %d", e.Record, e.Offset)
+	}
+	if e.Section != "" {
+		where = "section " + e.Section + ", " + where
+	}
+	return fmt.Sprintf("%s: %s: %v", e.Name, where, e.Err)
+}
+
+// Unwrap returns the problem without its place.
+func (e *FormatError) Unwrap() error { return e.Err }
+
+// ErrNew is the problem of a "MFSM NEW" file: it holds nothing yet. Its root
+// directory gets its times when a master starts on it.
+var ErrNew = errors.New("is the mark for an empty new file system (MFSM NEW): start mfsmaster on it once, then use the file it stores")
+
+// section is one kind of section: its name, the version that 3.0.117 writes
+// and what can be done with it.
+type section struct {
+	name    string
+	version uint8
+	load    func(*loader) error
+	write   func(*output, *meta.State) error
+}
+
+// sections are in the order in which a master writes them, which satisfies
+// what they need of each other.
+var sections = [...]section{
+	{"SESS", 0x15, (*loader).sessions, writeSessions},
+	{"SCLA", 0x16, (*loader).classes, writeClasses},
+	{"NODE", 0x14, (*loader).nodes, writeNodes},
+	{"EDGE", 0x11, (*loader).edges, writeEdges},
+	{"FREE", 0x10, (*loader).free, writeFree},
+	{"QUOT", 0x11, (*loader).quotas, writeQuotas},
+	{"XATR", 0x10, (*loader).xattrs, writeXattrs},
+	{"PACL", 0x11, (*loader).acls, writeACLs},
+	{"OPEN", 0x10, (*loader).open, writeOpen},
+	{"FLCK", 0x10, (*loader).flocks, writeFlocks},
+	{"PLCK", 0x10, (*loader).plocks, writePlocks},
+	{"CSDB", 0x13, (*loader).servers, writeServers},
+	{"CHNK", 0x11, (*loader).chunks, writeChunks},
+}
+
+// releases tells who wrote the section versions that are not read here.
+var releases = map[string]string{
+	"SESS 1.2": "2.0", "NODE 1.3": "2.0", "QUOT 1.0": "1.7 to 2.0", "PACL 1.0": "2.0", "CSDB 1.2": "2.0", "CHNK 1.0": "1.7 to 2.0",
+	"NODE 1.0": "1.7", "EDGE 1.0": "1.7", "SESS 1.6": "4.x", "SCLA 1.<": "4.x", "PATT 1.1": "4.x", "CHNK 1.2": "4.x",
+}
+
+// ReadHeader makes the quick check by which a master chooses among metadata
+// files: signature, header and the end marker. It reads 40 bytes.
+func ReadHeader(r io.ReaderAt, size int64) (Header, error) {
+	var b [8 + headerSize]byte
+	n, err := r.ReadAt(b[:min(int64(len(b)), max(size, 0))], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Header{}, fmt.Errorf("reading the header: %w", err)
+	}
+	if n >= len(signatureNew) && string(b[:8]) == signatureNew {
+		return Header{Version: 1}, nil
+	}
+	if n < len(b) {
+		return Header{}, fmt.Errorf("not a metadata file: %d bytes, the header alone has %d: %w", n, len(b), io.ErrUnexpectedEOF)
+	}
+	format, err := parseSignature(b[:8])
+	if err != nil {
+		return Header{}, err
+	}
+	h := parseHeader(format, b[8:])
+	var end, want [headerSize]byte
+	if format >= formatMarked {
+		copy(want[:], endMarker)
+	}
+	if _, err := r.ReadAt(end[:], size-headerSize); err != nil && !errors.Is(err, io.EOF) {
+		return Header{}, fmt.Errorf("reading the end marker: %w", err)
+	}
+	if end != want {
+		return Header{}, fmt.Errorf("wrong ending %q instead of %q: the file is cut short or something was appended", end[:], want[:])
+	}
+	return h, nil
+}
+
+// ReadHeaderFile is ReadHeader of a named file.
+func ReadHeaderFile(path string) (Header, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Header{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Header{}, err
+	}
+	h, err := ReadHeader(f, info.Size())
+	if err != nil {
+		return Header{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return h, nil
+}
+
+// parseSignature returns the frame's format from "MFSM x.y".
+func parseSignature(b []byte) (uint8, error) {
+	if !bytes.Equal(b[:5], []byte("MFSM ")) || b[5] < '1' || b[5] > '9' || b[6] != '.' || b[7] < '0' || b[7] > '9' {
+		return 0, fmt.Errorf("wrong signature %q: not a metadata file of MooseFS", b)
+	}
+	return (b[5]-'0')<<4 + b[7] - '0', nil
+}
+
+func parseHeader(format uint8, b []byte) Header {
+	if format < formatCurrent { // max inode:32 version:64 next session:32
+		return Header{Format: format, Version: meta.Version(binary.BigEndian.Uint64(b[4:]))}
+	}
+	return Header{Format: format, Version: meta.Version(binary.BigEndian.Uint64(b)), MetaID: binary.BigEndian.Uint64(b[8:])}
+}
+
+// readHead reads signature and header from the start of a file.
+func (in *input) readHead() (Header, error) {
+	b := in.next(len(signature))
+	if b == nil {
+		return Header{}, in.err
+	}
+	if string(b) == signatureNew {
+		return Header{Version: 1}, in.problem(ErrNew)
+	}
+	format, err := parseSignature(b)
+	if err != nil {
+		return Header{}, in.problem(err)
+	}
+	if format < formatCurrent {
+		return Header{}, in.failf("format %d.%d is not supported (written by release 1.x)", format>>4, format&0xF)
+	}
+	if b = in.next(headerSize); b == nil {
+		return Header{}, in.err
+	}
+	return parseHeader(format, b), nil
+}
+
+// eachSection reads section headers up to the end marker and the end of the
+// file, and calls visit to consume each body.
+func (in *input) eachSection(visit func(s *section, head []byte, length uint64) error) error {
+	var seen [len(sections)]bool
+	for {
+		in.enter("")
+		b := in.next(headerSize)
+		if b == nil {
+			return in.err
+		}
+		if string(b) == endMarker {
+			return in.expectEnd()
+		}
+		head := bytes.Clone(b)
+		length := binary.BigEndian.Uint64(head[8:])
+		i, err := in.findSection(head)
+		if err != nil {
+			return err
+		}
+		if seen[i] {
+			return in.failf("section %.8s comes twice", head)
+		}
+		seen[i] = true
+		in.enter(string(head[:8]))
+		if err := in.limitTo(length); err != nil {
+			return err
+		}
+		if err := visit(&sections[i], head, length); err != nil {
+			return err
+		}
+		if err := in.unlimit(length); err != nil {
+			return err
+		}
+	}
+}
+
+// findSection returns the index of the section that a header announces. Only
+// the digits of the version are looked at, as mfsmaster does.
+func (in *input) findSection(head []byte) (int, error) {
+	version := (head[5]-'0')&0xF<<4 + (head[7]-'0')&0xF
+	name := string(head[:4])
+	if name == "LABS" { // what SCLA was called before 3.0
+		name = "SCLA"
+	}
+	for i := range sections {
+		s := &sections[i]
+		if name != s.name {
+			continue
+		}
+		if version == s.version {
+			return i, nil
+		}
+		by := releases[string(head[:8])]
+		switch {
+		case by != "":
+			by = "release " + by
+		case version < s.version:
+			by = "a release before 3.0.117"
+		default:
+			by = "a release after 3.0.117"
+		}
+		return 0, in.failf("section %q is not supported (written by %s)", head[:8], by)
+	}
+	if by := releases[string(head[:8])]; by != "" {
+		return 0, in.failf("section %q is not supported (written by release %s)", head[:8], by)
+	}
+	return 0, in.failf("unknown section %q", head[:8])
+}

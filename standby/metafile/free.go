@@ -1,0 +1,72 @@
+package metafile
+
+import (
+	"encoding/binary"
+
+	"mfsstandby/changelog/meta"
+)
+
+// FREE 1.0: count:32 count*[inode:32 time freed:32], oldest first: numbers
+// that wait to be used again.
+const (
+	freeSize  = 8
+	freePiece = 1024 // records that are written at once
+)
+
+// readFree reads the next record.
+func (in *input) readFree() (meta.FreedInode, bool) {
+	b := in.next(freeSize)
+	if b == nil {
+		return meta.FreedInode{}, false
+	}
+	return meta.FreedInode{
+		Inode: meta.Inode(binary.BigEndian.Uint32(b)),
+		Freed: meta.Time(binary.BigEndian.Uint32(b[4:])),
+	}, true
+}
+
+func (l *loader) free() error {
+	for left := l.in.u32(); left > 0; left-- {
+		l.begin()
+		f, ok := l.in.readFree()
+		if !ok {
+			return l.in.err
+		}
+		switch {
+		case f.Inode == 0:
+			return l.in.failf("inode 0 cannot be free")
+		case l.nodeIDs.has(uint64(f.Inode)):
+			return l.in.failf("inode %d waits to be used again, but a node has it", f.Inode)
+		case !l.freed.add(uint64(f.Inode)):
+			return l.in.failf("inode %d waits twice to be used again", f.Inode)
+		}
+		l.st.Inodes.Reserve(f.Inode)
+		l.st.Inodes.PushFree(f)
+		l.st.LastFreed = f.Freed // the last one's, also if an earlier one was freed later
+	}
+	return l.in.err
+}
+
+func writeFree(o *output, st *meta.State) error {
+	o.u32(st.Inodes.FreeLen())
+	o.end()
+	count := uint32(0)
+	for f := range st.Inodes.ScanFree() {
+		if count > 0 && count%freePiece == 0 {
+			o.end()
+		}
+		count++
+		o.u32(uint32(f.Inode))
+		o.u32(uint32(f.Freed))
+		if o.err != nil {
+			return o.err
+		}
+	}
+	if count > 0 {
+		o.end()
+	}
+	if count != st.Inodes.FreeLen() {
+		return o.failf("the free list holds %d inodes but counts %d", count, st.Inodes.FreeLen())
+	}
+	return o.err
+}

@@ -1,0 +1,100 @@
+package metafile
+
+import (
+	"encoding/binary"
+
+	"mfsstandby/changelog/meta"
+)
+
+// XATR 1.0: records, a zero record. Record:
+//
+//	inode:32 name length:8 value length:32 name value
+const (
+	xattrFixed = 9
+	maxXattr   = 65536 // bytes of a value
+)
+
+type xattrRecord struct {
+	inode    meta.Inode
+	nameLen  int
+	valueLen uint32
+}
+
+// readXattr reads the fixed part of the next record; false is the end.
+func (in *input) readXattr(rec *xattrRecord) bool {
+	b := in.next(xattrFixed)
+	if b == nil {
+		return false
+	}
+	rec.inode = meta.Inode(binary.BigEndian.Uint32(b))
+	rec.nameLen = int(b[4])
+	rec.valueLen = binary.BigEndian.Uint32(b[5:])
+	return rec.inode != 0
+}
+
+// xattrData reads name and value; both are valid until the next read.
+func (in *input) xattrData(rec *xattrRecord) (name, value []byte, err error) {
+	switch {
+	case rec.nameLen == 0:
+		return nil, nil, in.failf("attribute of inode %d has an empty name", rec.inode)
+	case rec.valueLen > maxXattr:
+		return nil, nil, in.failf("attribute of inode %d has a value of %d bytes; %d are allowed", rec.inode, rec.valueLen, maxXattr)
+	}
+	b := in.next(rec.nameLen + int(rec.valueLen))
+	if b == nil {
+		return nil, nil, in.err
+	}
+	return b[:rec.nameLen], b[rec.nameLen:], nil
+}
+
+func (l *loader) xattrs() error {
+	var rec xattrRecord
+	for {
+		l.begin()
+		if !l.in.readXattr(&rec) {
+			return l.in.err
+		}
+		n, ok := l.st.Nodes.Edit(rec.inode)
+		if !ok { // dropped by mfsmaster, too
+			if err := l.in.skip(uint64(rec.nameLen) + uint64(rec.valueLen)); err != nil {
+				return err
+			}
+			continue
+		}
+		name, value, err := l.in.xattrData(&rec)
+		if err != nil {
+			return err
+		}
+		if n.Flags&meta.HasXattr != 0 {
+			if _, twice := l.st.Xattrs.Get(rec.inode, name); twice {
+				return l.in.failf("inode %d has attribute %q twice", rec.inode, name)
+			}
+		}
+		n.Flags |= meta.HasXattr
+		l.st.Xattrs.Append(rec.inode, name, value)
+	}
+}
+
+func writeXattrs(o *output, st *meta.State) error {
+	for ino, list := range st.Xattrs.Scan() {
+		for i := range list {
+			x := &list[i]
+			o.u32(uint32(ino))
+			o.u8(uint8(len(x.Name)))
+			o.u32(uint32(len(x.Value)))
+			o.end()
+			o.bytes(x.Name)
+			o.end()
+			if len(x.Value) > 0 {
+				o.buf = append(o.buf, x.Value...)
+				o.end()
+			}
+		}
+		if o.err != nil {
+			return o.err
+		}
+	}
+	o.zeros(xattrFixed)
+	o.end()
+	return o.err
+}
