@@ -129,7 +129,7 @@ func (e *edgeLoader) edge(rec *edgeRecord) error {
 	up := &e.dirs.nodes[parent]
 	up.elements++
 	if dir {
-		return e.subdir(rec, n, parent, hash)
+		return e.subdir(rec, parent)
 	}
 	e.link(rec, n, hash)
 	var symlink string
@@ -167,8 +167,9 @@ func (e *edgeLoader) failEdge(rec *edgeRecord, what string) error {
 	return e.in.failf("edge %d/%q leads to inode %d, %s", rec.parent, rec.name, rec.child, what)
 }
 
-// subdir puts a directory into its parent.
-func (e *edgeLoader) subdir(rec *edgeRecord, n *meta.Node, parent int32, hash uint32) error {
+// subdir puts a directory into its parent. Its only name is in its meta.Dir,
+// not in its node.
+func (e *edgeLoader) subdir(rec *edgeRecord, parent int32) error {
 	d := &e.dirs.nodes[e.dirs.index[rec.child]]
 	switch {
 	case rec.child == meta.Root:
@@ -178,7 +179,6 @@ func (e *edgeLoader) subdir(rec *edgeRecord, n *meta.Node, parent int32, hash ui
 	}
 	d.parent, d.name = parent, string(rec.name)
 	e.dirs.nodes[parent].subdirs++
-	n.Links, n.Parent, n.NameHash = 1, rec.parent, hash
 	e.attached++
 	return nil
 }

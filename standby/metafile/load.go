@@ -98,7 +98,11 @@ func (l *loader) finish() error {
 // orphan names a node that no directory leads to.
 func (l *loader) orphan() error {
 	for ino, n := range l.st.Nodes.Scan(0) {
-		if ino != meta.Root && n.Links == 0 && !l.detached.has(uint64(ino)) {
+		named := n.Links > 0 || l.detached.has(uint64(ino))
+		if i, dir := l.dirs.index[ino]; dir {
+			named = l.dirs.nodes[i].parent >= 0 || ino == meta.Root
+		}
+		if !named {
 			return l.in.failf("node %d has no name in any directory (orphaned inode)", ino)
 		}
 	}
