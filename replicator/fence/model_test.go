@@ -11,7 +11,7 @@ import (
 // The model: a stream with compare-and-set, two writers that crash, messages
 // that stay in transit and arrive late or out of order, and a stream that
 // redelivers. Every order of up to modelDepth steps is played.
-const modelDepth = 10
+const modelDepth = 9
 
 // message is a record on its way. The stream stores it if its last sequence is
 // the one before, and, for a batch, its last message is prev. The second

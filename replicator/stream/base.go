@@ -1,0 +1,267 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/zeebo/xxh3"
+
+	"mfsstandby/changelog/meta"
+)
+
+// Base describes a base image: a metadata.mfs that replicas start from. It is
+// kept compressed (zstd) in the cluster's object store as base-<version>. The
+// fields are stored as the object's metadata, readable with `nats object info`;
+// the store adds a SHA-256 of what it keeps.
+type Base struct {
+	MetaID  uint64
+	Version meta.Version // of the image: the first entry to apply to it
+	Epoch   Epoch        // in which it was stored; 0: before the stream's first
+	Release string       // of the primary
+	Size    int64        // bytes, not compressed
+	Stored  int64        // bytes, compressed
+	Sum     Chain        // XXH3-128 of the image
+	Created time.Time
+}
+
+// Position is where a replica that loaded the image starts.
+func (b *Base) Position() Position { return Position{Version: b.Version, Epoch: b.Epoch} }
+
+// Keys of the object's metadata.
+const (
+	keyMetaID  = "metaid"
+	keyVersion = "version"
+	keyEpoch   = "epoch"
+	keyRelease = "release"
+	keySize    = "size"
+	keySum     = "xxh3-128"
+)
+
+const (
+	baseChunk   = 1 << 20 // bytes of a message of the object store; each is synced
+	partialName = "partial"
+)
+
+func baseName(v meta.Version) string { return fmt.Sprintf("base-%020d", v) }
+
+// PutBase stores the image that r gives, of b's Version, Epoch and Release, and
+// completes b. It appears when it is complete; one of the same version is
+// replaced. One PutBase at a time.
+func (c *Cluster) PutBase(ctx context.Context, b Base, r io.Reader) (Base, error) {
+	if b.Version == 0 {
+		return b, errors.New("a base image needs a version")
+	}
+	b.MetaID = c.metaid
+	if err := c.put(ctx, &b, r); err != nil {
+		return b, fmt.Errorf("storing base image %d: %w", b.Version, err)
+	}
+	return b, nil
+}
+
+func (c *Cluster) put(ctx context.Context, b *Base, r io.Reader) error {
+	image := &summing{r: r, h: xxh3.New128()}
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	go func() { // ends when the image does or the store stops reading
+		defer close(done)
+		pw.CloseWithError(compress(pw, image))
+	}()
+	info, err := c.bases.Put(ctx, jetstream.ObjectMeta{
+		Name: partialName, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(min(baseChunk, c.conn.nc.MaxPayload()))},
+	}, pr)
+	pr.Close()
+	<-done
+	if err != nil {
+		return err
+	}
+	b.Size, b.Stored, b.Created = image.n, int64(info.Size), info.ModTime
+	sum := image.h.Sum128()
+	b.Sum = Chain{Hi: sum.Hi, Lo: sum.Lo}
+	// Only now has it the name by which it is found.
+	if err := c.bases.Delete(ctx, baseName(b.Version)); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return err
+	}
+	return c.bases.UpdateMeta(ctx, partialName, jetstream.ObjectMeta{Name: baseName(b.Version), Metadata: b.metadata()})
+}
+
+func compress(w io.Writer, r io.Reader) error {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(z, r); err != nil {
+		z.Close()
+		return err
+	}
+	return z.Close()
+}
+
+// summing counts and hashes what is read through it.
+type summing struct {
+	r io.Reader
+	h *xxh3.Hasher128
+	n int64
+}
+
+func (s *summing) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.h.Write(p[:n])
+	s.n += int64(n)
+	return n, err
+}
+
+func (b *Base) metadata() map[string]string {
+	return map[string]string{
+		keyMetaID:  fmt.Sprintf("%016X", b.MetaID),
+		keyVersion: strconv.FormatUint(uint64(b.Version), 10),
+		keyEpoch:   strconv.FormatUint(uint64(b.Epoch), 10),
+		keyRelease: b.Release,
+		keySize:    strconv.FormatInt(b.Size, 10),
+		keySum:     b.Sum.String(),
+	}
+}
+
+// parseBase reads the metadata of an object.
+func parseBase(info *jetstream.ObjectInfo) (b Base, err error) {
+	md := info.Metadata
+	num := func(key string, base int) uint64 {
+		n, e := strconv.ParseUint(md[key], base, 64)
+		if e != nil && err == nil {
+			err = fmt.Errorf("object %s: %s is %q: %w", info.Name, key, md[key], ErrCorrupt)
+		}
+		return n
+	}
+	b = Base{
+		MetaID: num(keyMetaID, 16), Version: meta.Version(num(keyVersion, 10)), Epoch: Epoch(num(keyEpoch, 10)),
+		Release: md[keyRelease], Size: int64(num(keySize, 10)), Stored: int64(info.Size), Created: info.ModTime,
+	}
+	sum := md[keySum]
+	if len(sum) != 32 {
+		return b, fmt.Errorf("object %s: %s is %q: %w", info.Name, keySum, sum, ErrCorrupt)
+	}
+	md = map[string]string{"hi": sum[:16], "lo": sum[16:]}
+	b.Sum = Chain{Hi: num("hi", 16), Lo: num("lo", 16)}
+	if err == nil && info.Name != baseName(b.Version) {
+		err = fmt.Errorf("object %s says that it is of version %d: %w", info.Name, b.Version, ErrCorrupt)
+	}
+	return b, err
+}
+
+// ListBases gives the base images, oldest first in the order of the history: by
+// epoch, then version.
+func (c *Cluster) ListBases(ctx context.Context) ([]Base, error) {
+	infos, err := c.bases.List(ctx)
+	if errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing base images: %w", err)
+	}
+	var bases []Base
+	for _, info := range infos {
+		if info.Name == partialName {
+			continue
+		}
+		b, err := parseBase(info)
+		if err != nil {
+			return nil, err
+		}
+		if b.MetaID != c.metaid {
+			return nil, &ForeignError{What: "base image " + info.Name, Want: c.metaid, Got: b.MetaID}
+		}
+		bases = append(bases, b)
+	}
+	slices.SortFunc(bases, func(a, b Base) int {
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Version, b.Version))
+	})
+	return bases, nil
+}
+
+// GetBase writes the image of version v to w. What was written is good only if
+// there is no error: the checksums come at the end.
+func (c *Cluster) GetBase(ctx context.Context, v meta.Version, w io.Writer) (Base, error) {
+	b, err := c.get(ctx, v, w)
+	if err != nil {
+		return b, fmt.Errorf("reading base image %d: %w", v, err)
+	}
+	return b, nil
+}
+
+func (c *Cluster) get(ctx context.Context, v meta.Version, w io.Writer) (b Base, err error) {
+	obj, err := c.bases.Get(ctx, baseName(v))
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return b, ErrNoBase
+	}
+	if err != nil {
+		return b, err
+	}
+	defer obj.Close()
+	info, err := obj.Info()
+	if err != nil {
+		return b, err
+	}
+	if b, err = parseBase(info); err != nil {
+		return b, err
+	}
+	if b.MetaID != c.metaid {
+		return b, &ForeignError{What: "base image " + info.Name, Want: c.metaid, Got: b.MetaID}
+	}
+	z, err := zstd.NewReader(obj, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return b, err
+	}
+	defer z.Close()
+	image := &summing{r: z, h: xxh3.New128()}
+	if _, err := io.Copy(w, image); err != nil {
+		return b, err
+	}
+	if sum := image.h.Sum128(); image.n != b.Size || (Chain{Hi: sum.Hi, Lo: sum.Lo}) != b.Sum {
+		return b, fmt.Errorf("%d bytes with checksum %v, want %d with %v: %w", image.n, Chain{Hi: sum.Hi, Lo: sum.Lo}, b.Size, b.Sum, ErrCorrupt)
+	}
+	return b, obj.Error()
+}
+
+// Trim deletes all base images but the newest keep (at least one), and the
+// entries that only the deleted ones needed. It gives what was deleted.
+func (c *Cluster) Trim(ctx context.Context, keep int) ([]Base, error) {
+	bases, err := c.ListBases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old := len(bases) - max(keep, 1)
+	if old <= 0 {
+		return nil, nil
+	}
+	info, err := c.log.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// First the images: entries without an image are of no use, but the other
+	// way round a replica would start and not get on.
+	for i, b := range bases[:old] {
+		if err := c.bases.Delete(ctx, baseName(b.Version)); err != nil {
+			return bases[:i], fmt.Errorf("deleting base image %d: %w", b.Version, err)
+		}
+	}
+	seq, err := c.seek(ctx, info.State, bases[old].Position())
+	if errors.Is(err, ErrGap) {
+		return bases[:old], nil // they are gone already
+	}
+	if err != nil {
+		return bases[:old], err
+	}
+	// The last message stays in any case: it says where the stream ends.
+	seq = min(seq, Seq(info.State.LastSeq))
+	if err := c.log.Purge(ctx, jetstream.WithPurgeSequence(uint64(seq))); err != nil {
+		return bases[:old], fmt.Errorf("dropping entries before version %d: %w", bases[old].Version, err)
+	}
+	return bases[:old], nil
+}

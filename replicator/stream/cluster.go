@@ -1,0 +1,173 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ClusterConfig names one MooseFS cluster and says how its data is kept. What
+// exists already keeps its settings, but for Replicas.
+type ClusterConfig struct {
+	MetaID   uint64 // MooseFS's metadata id
+	Prefix   string // of subjects, and in capitals of streams; default "mfs"
+	Replicas int    // NATS servers that keep each message: 1 (default), 3 or 5
+}
+
+// Validate says what is wrong.
+func (c *ClusterConfig) Validate() error {
+	if c.MetaID == 0 {
+		return errors.New("the cluster's metaid is not known")
+	}
+	if c.Prefix != "" && !validPrefix.MatchString(c.Prefix) {
+		return fmt.Errorf("prefix %q: use letters, digits and _", c.Prefix)
+	}
+	if c.Replicas < 0 || c.Replicas > 5 {
+		return fmt.Errorf("%d replicas: use 1, 3 or 5", c.Replicas)
+	}
+	return nil
+}
+
+var validPrefix = regexp.MustCompile(`^[A-Za-z0-9_]{1,32}$`)
+
+// dedupWindow is short because nothing depends on it: each message names the one
+// before it. After a start the server reads what it spans.
+const dedupWindow = time.Second
+
+// Cluster is what NATS holds for one MooseFS cluster: the stream of entries, base
+// images and members. Safe for concurrent use.
+type Cluster struct {
+	conn    *Conn
+	metaid  uint64
+	name    string // of the stream
+	subject string // of its messages, without ".<epoch>"
+	log     jetstream.Stream
+	bases   jetstream.ObjectStore
+	members jetstream.KeyValue
+}
+
+// Open opens the cluster's stream and buckets and creates what is missing.
+func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = "mfs"
+	}
+	cfg.Replicas = max(cfg.Replicas, 1)
+	id := fmt.Sprintf("%016X", cfg.MetaID)
+	cl := &Cluster{
+		conn: c, metaid: cfg.MetaID,
+		name:    strings.ToUpper(cfg.Prefix) + "-" + id,
+		subject: cfg.Prefix + "." + id + ".log",
+	}
+	var err error
+	if cl.log, err = cl.openLog(ctx, cfg.Replicas); err != nil {
+		return nil, fmt.Errorf("opening stream %s: %w", cl.name, err)
+	}
+	cl.bases, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: cl.name + "-base", Description: "base images of MooseFS cluster " + id,
+		Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the base images of %s: %w", cl.name, err)
+	}
+	cl.members, err = c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: cl.name + "-members", Description: "members of MooseFS cluster " + id,
+		Storage: jetstream.FileStorage, Replicas: cfg.Replicas, History: 1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the members of %s: %w", cl.name, err)
+	}
+	return cl, nil
+}
+
+// MetaID is the MooseFS cluster's id.
+func (c *Cluster) MetaID() uint64 { return c.metaid }
+
+// Name is the name of the stream.
+func (c *Cluster) Name() string { return c.name }
+
+func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, error) {
+	want := jetstream.StreamConfig{
+		Name:        c.name,
+		Description: "changelog of MooseFS cluster " + strings.TrimPrefix(c.name, strings.SplitN(c.name, "-", 2)[0]+"-"),
+		Subjects:    []string{c.subject + ".*"},
+		Storage:     jetstream.FileStorage,
+		Compression: jetstream.S2Compression,
+		Replicas:    replicas,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxMsgSize:  maxPayload,
+		Duplicates:  dedupWindow,
+		AllowDirect: true,
+		DenyDelete:  true, // entries go in order, by Trim, or not at all
+	}
+	s, err := c.conn.js.Stream(ctx, c.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return c.conn.js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := s.CachedInfo().Config
+	if err := checkConfig(&have, &want); err != nil {
+		return nil, err
+	}
+	if have.Replicas != replicas {
+		have.Replicas = replicas
+		return c.conn.js.UpdateStream(ctx, have)
+	}
+	return s, nil
+}
+
+// checkConfig refuses settings, made by hand, with which entries could vanish.
+func checkConfig(have, want *jetstream.StreamConfig) error {
+	switch {
+	case !slices.Equal(have.Subjects, want.Subjects):
+		return fmt.Errorf("its subjects are %v, want %v", have.Subjects, want.Subjects)
+	case have.Storage != jetstream.FileStorage:
+		return errors.New("it is kept in memory; delete it, or use another prefix")
+	case have.Retention != jetstream.LimitsPolicy:
+		return errors.New("its retention policy drops messages that were read")
+	case have.MaxAge != 0 || have.MaxMsgs > 0 || have.MaxMsgsPerSubject > 0 || have.MaxBytes > 0 && have.Discard != jetstream.DiscardNew:
+		return errors.New("its limits drop old messages; entries are dropped by base images only: remove the limits")
+	case have.NoAck:
+		return errors.New("it does not acknowledge")
+	case have.PersistMode == jetstream.AsyncPersistMode:
+		return errors.New("it acknowledges before it has written")
+	}
+	return nil
+}
+
+// epochSubject is the subject of one epoch's messages.
+func (c *Cluster) epochSubject(e Epoch) string {
+	return c.subject + "." + strconv.FormatUint(uint64(e), 10)
+}
+
+// fetch gets and decodes one message. The error is a *CorruptError or
+// *ForeignError if there is a message at seq and it is no good.
+func (c *Cluster) fetch(ctx context.Context, seq Seq) (message, *jetstream.RawStreamMsg, error) {
+	raw, err := c.log.GetMsg(ctx, uint64(seq))
+	if err != nil {
+		return message{}, nil, fmt.Errorf("getting message %d: %w", seq, err)
+	}
+	m, err := c.decode(Seq(raw.Sequence), raw.Data)
+	return m, raw, err
+}
+
+// decode decodes a message of this cluster.
+func (c *Cluster) decode(seq Seq, data []byte) (message, error) {
+	m, err := decodeMessage(seq, data)
+	if err == nil && m.metaid != c.metaid {
+		err = &ForeignError{What: fmt.Sprintf("message %d", seq), Want: c.metaid, Got: m.metaid}
+	}
+	return m, err
+}

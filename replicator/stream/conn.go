@@ -1,0 +1,150 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where NATS is and how to log in.
+type Config struct {
+	// Server is the embedded server of this process; else URL is used.
+	Server *Server
+	URL    string // nats://HOST:PORT, several separated by commas
+
+	Name    string // shown by NATS's monitoring; default "mfsstandby"
+	Creds   string // file with JWT and seed
+	NKey    string // file with an nkey seed
+	User    string
+	Pass    string
+	TLSCA   string // PEM file with the authority that signed the server's certificate
+	TLSCert string // PEM file, with TLSKey: this side's certificate
+	TLSKey  string
+
+	Timeout time.Duration // of one request to NATS, default 10 s
+	Log     *slog.Logger  // default: slog.Default()
+}
+
+// Validate says what is wrong or contradictory.
+func (c *Config) Validate() error {
+	switch {
+	case c.Server == nil && c.URL == "":
+		return errors.New("neither an embedded NATS server nor the URL of one")
+	case c.Server != nil && c.URL != "":
+		return errors.New("either an embedded NATS server or the URL of one, not both")
+	case c.Creds != "" && c.NKey != "":
+		return errors.New("either a credentials file or an nkey, not both")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("a TLS certificate needs its key and the key its certificate")
+	case c.Timeout < 0:
+		return fmt.Errorf("timeout %v is negative", c.Timeout)
+	}
+	return nil
+}
+
+// Conn is a connection to NATS; it reconnects by itself for ever. Safe for
+// concurrent use.
+type Conn struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	server *Server // nil if not embedded
+	log    *slog.Logger
+}
+
+// Connect connects. The first connection must succeed.
+func Connect(cfg Config) (*Conn, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	c := &Conn{server: cfg.Server, log: cfg.Log}
+	opts, err := c.options(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	if c.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
+		return nil, fmt.Errorf("connecting to NATS %s: %w", cfg.URL, err)
+	}
+	// The Writer bounds what is on the way; what the library bounds must not
+	// make it wait.
+	c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(cfg.Timeout),
+		jetstream.WithPublishAsyncTimeout(cfg.Timeout), jetstream.WithPublishAsyncMaxPending(1<<20))
+	if err != nil {
+		c.nc.Close()
+		return nil, fmt.Errorf("using JetStream: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
+	name := cfg.Name
+	if name == "" {
+		name = "mfsstandby"
+	}
+	opts := []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		// Nothing is kept for later while there is no connection: the Writer
+		// decides what is sent again.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.log.Warn("connection to NATS lost, reconnecting", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("NATS", "err", err) }),
+	}
+	if cfg.Server != nil {
+		opts = append(opts, nats.InProcessServer(cfg.Server.nats))
+		if cfg.Server.pass != "" {
+			opts = append(opts, nats.UserInfo(localUser, cfg.Server.pass))
+		}
+		return opts, nil
+	}
+	if cfg.Creds != "" {
+		if _, err := os.Stat(cfg.Creds); err != nil {
+			return nil, fmt.Errorf("credentials file: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.NKey != "" {
+		opt, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("nkey file %s: %w", cfg.NKey, err)
+		}
+		opts = append(opts, opt)
+	}
+	if cfg.User != "" {
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Pass))
+	}
+	if cfg.TLSCA != "" {
+		opts = append(opts, nats.RootCAs(cfg.TLSCA))
+	}
+	if cfg.TLSCert != "" {
+		opts = append(opts, nats.ClientCert(cfg.TLSCert, cfg.TLSKey))
+	}
+	return opts, nil
+}
+
+// Close closes the connection.
+func (c *Conn) Close() { c.nc.Close() }
+
+// syncNames makes the names of a stream's files durable where this process can.
+func (c *Conn) syncNames(stream string) error {
+	if c.server == nil {
+		return nil
+	}
+	return c.server.names.sync(stream)
+}
