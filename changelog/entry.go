@@ -43,6 +43,11 @@ type Op interface {
 	Name() string
 	// AppendArgs appends what follows the name, from '(' to the last result.
 	AppendArgs(b []byte) []byte
+	// Apply changes the state as the primary did at time now, and compares the
+	// entry's results with what they are here. The error wraps a meta.Status,
+	// or is a *MismatchError; the State is void after one. ApplyEntry is the
+	// way to call it.
+	Apply(st *meta.State, now meta.Time) error
 }
 
 // Append appends an entry without its version: "TIME|OP(ARGS)[:RESULTS]".

@@ -1,0 +1,121 @@
+package changelog
+
+import (
+	"bytes"
+	"fmt"
+
+	"mfsstandby/changelog/meta"
+)
+
+// sessionError tells what is wrong with a session.
+func sessionError(id meta.SessionID, status meta.Status) error {
+	return fmt.Errorf("session %d: %w", id, status)
+}
+
+// set writes what an entry tells of a session. Zero bytes at the end of its
+// info do not count; the bit by which mfsmaster marks replayed sessions is
+// never stored.
+func (d *SessionData) set(s *meta.Session) {
+	const replayed = 0x80
+	s.ExportsSum, s.Peer, s.Root = d.ExportsSum, d.Peer, d.Root
+	s.Flags, s.Umask = d.Flags&^replayed, d.Umask
+	s.MinGoal, s.MaxGoal, s.MinTrash, s.MaxTrash = d.MinGoal, d.MaxGoal, d.MinTrash, d.MaxTrash
+	s.RootUID, s.RootGID, s.MapUID, s.MapGID = d.RootUID, d.RootGID, d.MapUID, d.MapGID
+	s.Disables = d.Disables
+	s.Info = append([]byte(nil), bytes.TrimRight(d.Info, "\x00")...)
+}
+
+// Apply makes the session. Files may be open for it already: 1.6 kept its
+// sessions elsewhere.
+func (op *SesAdd) Apply(st *meta.State, _ meta.Time) error {
+	id := st.NextSession
+	if err := match("session", op.Session, id); err != nil {
+		return err
+	}
+	if _, ok := st.Sessions.Get(id); ok {
+		return sessionError(id, meta.EMISMATCH)
+	}
+	st.NextSession++
+	s := meta.Session{Open: uint32(len(st.Open.Of(id)))}
+	op.set(&s)
+	st.Sessions.Insert(id, s)
+	return nil
+}
+
+// Apply changes the session. The primary writes the entry when a client
+// registers again, so the session is connected then.
+func (op *SesChanged) Apply(st *meta.State, _ meta.Time) error {
+	s, ok := st.Sessions.Edit(op.Session)
+	if !ok {
+		return sessionError(op.Session, meta.EMISMATCH)
+	}
+	op.set(s)
+	s.Disconnected = 0
+	return nil
+}
+
+// Apply notes when the session lost its last connection.
+func (op *SesDisconnected) Apply(st *meta.State, now meta.Time) error {
+	s, ok := st.Sessions.Edit(op.Session)
+	if !ok {
+		return sessionError(op.Session, meta.ENOTFOUND)
+	}
+	s.Disconnected = now
+	return nil
+}
+
+// Apply removes the session with its open files and locks. Sustained files
+// that were open only there stay until an entry frees them.
+func (op *SesDel) Apply(st *meta.State, _ meta.Time) error {
+	if _, ok := st.Sessions.Get(op.Session); !ok {
+		return sessionError(op.Session, meta.EBADSESSIONID)
+	}
+	for _, ino := range st.Open.Of(op.Session) {
+		st.Open.Remove(op.Session, ino)
+		dropLocks(st, op.Session, ino)
+		st.MakeRoom()
+	}
+	st.Sessions.Delete(op.Session)
+	return nil
+}
+
+// Apply takes the next session id.
+func (op *Session) Apply(st *meta.State, _ meta.Time) error {
+	if err := match("session", op.Session, st.NextSession); err != nil {
+		return err
+	}
+	st.NextSession++
+	return nil
+}
+
+// Apply notes that the file is open; whether it exists is not asked.
+func (op *Acquire) Apply(st *meta.State, _ meta.Time) error {
+	if st.Open.Has(op.Session, op.Inode) {
+		return fmt.Errorf("inode %d is open already: %w", op.Inode, sessionError(op.Session, meta.EMISMATCH))
+	}
+	st.Open.Add(op.Session, op.Inode)
+	countOpen(st, op.Session, 1)
+	return nil
+}
+
+// Apply notes that the file is closed, which drops the session's locks on it.
+func (op *Release) Apply(st *meta.State, _ meta.Time) error {
+	if !st.Open.Has(op.Session, op.Inode) {
+		return fmt.Errorf("inode %d is not open: %w", op.Inode, sessionError(op.Session, meta.EMISMATCH))
+	}
+	st.Open.Remove(op.Session, op.Inode)
+	countOpen(st, op.Session, ^uint32(0))
+	dropLocks(st, op.Session, op.Inode)
+	return nil
+}
+
+// countOpen adds delta, 1 or -1 modulo 2^32, to the number of files that a
+// session has open. Only a client that is connected opens and closes files:
+// the primary writes no entry when a session comes back, but from here on it
+// is known.
+func countOpen(st *meta.State, id meta.SessionID, delta uint32) {
+	if s, ok := st.Sessions.Edit(id); ok {
+		s.Open += delta
+		s.Disconnected = 0
+	}
+}
