@@ -152,9 +152,7 @@ func (r records) add(content any, format string, args ...any) {
 //   - Node.Ratio and what follows from it: read again at each load.
 func dump(st *meta.State, now meta.Time) records {
 	r := records{}
-	scalars := *st.Scalars
-	scalars.LastFreed = 0 // derived, from another rule
-	r.add(scalars, "scalars")
+	r.add(*st.Scalars, "scalars")
 	dumpNodes(r, st)
 	for parent, list := range st.Edges.Scan() {
 		names := make([]string, len(list))
