@@ -12,7 +12,7 @@ type Position struct {
 	Version meta.Version // the next entry to apply
 	Epoch   uint64       // of the last entry applied
 	Seq     uint64       // stream sequence of the batch that holds it; a hint only
-	Chain   [16]byte     // the stream's hash chain after it
+	Chain   [16]byte     // the stream's hash chain after it; zero if not known
 	Time    meta.Time    // timestamp of the last entry applied
 	Release string       // of the primary, as far as it is known ("3.0.117")
 }

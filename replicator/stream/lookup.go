@@ -1,0 +1,37 @@
+package stream
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// Clusters lists the metaids of the clusters that NATS holds a stream of, under
+// the default prefix.
+func (c *Conn) Clusters(ctx context.Context) ([]uint64, error) {
+	var ids []uint64
+	names := c.js.StreamNames(ctx)
+	for name := range names.Name() {
+		hex, ok := strings.CutPrefix(name, "MFS-")
+		if !ok || len(hex) != 16 {
+			continue
+		}
+		if id, err := strconv.ParseUint(hex, 16, 64); err == nil && id != 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids, names.Err()
+}
+
+// End gives the position at the end of the stream, zero if the stream is empty.
+func (c *Cluster) End(ctx context.Context) (Position, error) {
+	info, err := c.log.Info(ctx)
+	if err != nil || info.State.Msgs == 0 {
+		return Position{}, err
+	}
+	m, _, err := c.fetch(ctx, Seq(info.State.LastSeq))
+	if err != nil {
+		return Position{}, err
+	}
+	return Position{Version: m.Next(), Epoch: m.Epoch, Seq: Seq(info.State.LastSeq), Chain: m.After}, nil
+}

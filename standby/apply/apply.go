@@ -1,0 +1,292 @@
+// Package apply brings the entries of the stream into the image, in order and
+// each exactly once. It parses ahead of applying, and commits now and then; a
+// crash costs only the entries since the last commit, which come again.
+//
+// An entry that the image cannot reproduce stops it: the image goes back to
+// its last commit and forward again to the version before that entry.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
+	"mfsstandby/standby/image"
+)
+
+// Batch is consecutive entries as they travelled together.
+type Batch struct {
+	Seq      uint64   // stream sequence; 0 without a stream
+	Epoch    uint64   // of all its entries
+	Chain    [16]byte // hash chain after its last entry
+	Received time.Time
+	Entries  []meta.RawEntry // the batch owns their memory
+}
+
+// Source yields batches in version order. It returns io.EOF where there is an
+// end.
+type Source interface {
+	Next(ctx context.Context) (Batch, error)
+}
+
+// OpenFunc opens a Source that begins with the batch that holds a version.
+type OpenFunc func(ctx context.Context, from meta.Version) (Source, error)
+
+// Config adjusts an Applier.
+type Config struct {
+	CommitEvery time.Duration // 0 means one second
+	// CommitBytes is how much of the cache may wait for a commit; 0 means an
+	// eighth of image.DefaultCache.
+	CommitBytes int64
+	// Until, if not 0, is the version to stop at, with io.EOF.
+	Until meta.Version
+	// Applied, if set, is told of each batch after readers can see it.
+	Applied func(b *Batch, pos image.Position)
+}
+
+// GapError says that the source does not continue where the image is.
+type GapError struct{ Image, Source meta.Version }
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("the image is at version %d, the next entry is %d: entries are missing", e.Image, e.Source)
+}
+
+// Applier applies the entries of a Source to an Image.
+type Applier struct {
+	img     *image.Image
+	open    OpenFunc
+	cfg     Config
+	entries atomic.Uint64
+	last    time.Time // of the last commit
+}
+
+// New returns an Applier; Run starts it.
+func New(img *image.Image, open OpenFunc, cfg Config) *Applier {
+	if cfg.CommitEvery == 0 {
+		cfg.CommitEvery = time.Second
+	}
+	if cfg.CommitBytes == 0 {
+		cfg.CommitBytes = image.DefaultCache / 8
+	}
+	return &Applier{img: img, open: open, cfg: cfg}
+}
+
+// Entries returns how many entries were applied since New.
+func (a *Applier) Entries() uint64 { return a.entries.Load() }
+
+// Run applies until the source ends (nil), ctx is done (its error), or an
+// entry cannot be applied: then the image is at the version before it, and
+// the error holds a *changelog.ApplyError or *changelog.SyntaxError. All that
+// was applied is committed when Run returns without another error.
+func (a *Applier) Run(ctx context.Context) error {
+	err := a.run(ctx, a.cfg.Until)
+	var bad *entryError
+	if errors.As(err, &bad) {
+		return a.rewind(ctx, bad)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if commitErr := a.img.Commit(true); commitErr != nil {
+		return commitErr
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// entryError is an entry that must not be applied; the image holds some of it.
+type entryError struct {
+	version meta.Version
+	err     error
+}
+
+func (e *entryError) Error() string { return e.err.Error() }
+func (e *entryError) Unwrap() error { return e.err }
+
+// rewind takes the image to the version before a bad entry.
+func (a *Applier) rewind(ctx context.Context, bad *entryError) error {
+	if err := a.img.Reset(); err != nil {
+		return errors.Join(bad.err, err)
+	}
+	if a.img.Position().Version < bad.version {
+		if err := a.run(ctx, bad.version); err != nil && !errors.Is(err, io.EOF) {
+			return errors.Join(bad.err, fmt.Errorf("going back to version %d: %w", bad.version, err))
+		}
+	}
+	if err := a.img.Commit(true); err != nil {
+		return errors.Join(bad.err, err)
+	}
+	return bad.err
+}
+
+// parsed is a batch whose entries are parsed, up to the first bad one.
+type parsed struct {
+	batch   Batch
+	ops     *changelog.Batch
+	entries []changelog.Entry
+	err     error // of the entry behind the last, or of the source
+}
+
+// ahead is how many batches are parsed before they are applied.
+const ahead = 3
+
+func (a *Applier) run(ctx context.Context, until meta.Version) error {
+	ctx, cancel := context.WithCancel(ctx)
+	src, err := a.open(ctx, a.img.Position().Version)
+	if err != nil {
+		cancel()
+		return err
+	}
+	if c, ok := src.(io.Closer); ok {
+		defer c.Close()
+	}
+	full, empty := make(chan *parsed, ahead), make(chan *parsed, ahead)
+	for range ahead {
+		empty <- &parsed{ops: changelog.NewBatch()}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(full)
+		parseAhead(ctx, src, full, empty)
+	}()
+	defer func() {
+		cancel()
+		for range full { // let the parser see that nobody waits
+		}
+		<-done
+	}()
+	return a.consume(ctx, full, empty, until)
+}
+
+func parseAhead(ctx context.Context, src Source, full chan<- *parsed, empty <-chan *parsed) {
+	for {
+		var p *parsed
+		select {
+		case p = <-empty:
+		case <-ctx.Done():
+			return
+		}
+		p.ops.Reset()
+		p.entries = p.entries[:0]
+		p.batch, p.err = src.Next(ctx)
+		if p.err == nil {
+			p.parse()
+		}
+		failed := p.err != nil
+		select {
+		case full <- p:
+		case <-ctx.Done():
+			return
+		}
+		if failed {
+			return
+		}
+	}
+}
+
+func (p *parsed) parse() {
+	for _, raw := range p.batch.Entries {
+		now, op, err := p.ops.Parse(raw.Text)
+		if err != nil {
+			p.err = &entryError{raw.Version, fmt.Errorf("entry %d: %w", raw.Version, err)}
+			return
+		}
+		p.entries = append(p.entries, changelog.Entry{Version: raw.Version, Time: now, Op: op})
+	}
+}
+
+func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<- *parsed, until meta.Version) error {
+	a.last = time.Now()
+	idle := time.NewTicker(a.cfg.CommitEvery)
+	defer idle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-idle.C:
+			if err := a.commitIfDue(); err != nil {
+				return err
+			}
+		case p, ok := <-full:
+			if !ok {
+				return ctx.Err()
+			}
+			if err := a.apply(p, until); err != nil {
+				return err
+			}
+			if p.err != nil {
+				return p.err
+			}
+			if err := a.commitIfDue(); err != nil {
+				return err
+			}
+			empty <- p
+		}
+	}
+}
+
+// slice is how many entries readers wait for at most.
+const slice = 256
+
+// apply applies a batch from where the image is.
+func (a *Applier) apply(p *parsed, until meta.Version) error {
+	entries := p.entries
+	for len(entries) > 0 {
+		part := entries[:min(slice, len(entries))]
+		entries = entries[len(part):]
+		if err := a.applySlice(p, part, len(entries) == 0, until); err != nil {
+			return err
+		}
+	}
+	if a.cfg.Applied != nil && len(p.entries) > 0 {
+		a.cfg.Applied(&p.batch, a.img.Position())
+	}
+	return nil
+}
+
+func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until meta.Version) error {
+	return a.img.Update(func(st *meta.State, pos image.Position) (image.Position, error) {
+		for _, e := range part {
+			switch {
+			case until != 0 && pos.Version >= until:
+				return pos, nil
+			case e.Version < pos.Version:
+				continue // applied before: the batch began earlier
+			case e.Version > pos.Version:
+				return pos, &GapError{pos.Version, e.Version}
+			}
+			if err := changelog.ApplyEntry(st, e); err != nil {
+				return pos, &entryError{e.Version, err}
+			}
+			pos.Version++
+			pos.Time = e.Time
+			a.entries.Add(1)
+		}
+		pos.Epoch, pos.Seq = p.batch.Epoch, p.batch.Seq
+		pos.Chain = [16]byte{} // known only where a batch ends
+		if last {
+			pos.Chain = p.batch.Chain
+		}
+		return pos, nil
+	})
+}
+
+// commitIfDue begins a commit when time or size demand it and the last one
+// has ended; when much waits, it waits for that.
+func (a *Applier) commitIfDue() error {
+	dirty := a.img.Dirty()
+	due := dirty >= a.cfg.CommitBytes || dirty > 0 && time.Since(a.last) >= a.cfg.CommitEvery
+	if !due || dirty < 2*a.cfg.CommitBytes && a.img.Committing() {
+		return nil
+	}
+	a.last = time.Now()
+	return a.img.Commit(false)
+}

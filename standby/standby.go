@@ -1,0 +1,373 @@
+// Package standby keeps an image of a cluster's metadata up to date from its
+// stream: it loads a base image where it has none or its own no longer fits,
+// applies what follows, and tells how far it is. It puts image, metafile and
+// apply together; cmd runs it.
+package standby
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+	"mfsstandby/standby/apply"
+	"mfsstandby/standby/image"
+	"mfsstandby/standby/metafile"
+)
+
+// Config says where a standby keeps its state and what it follows.
+type Config struct {
+	Dir         string        // its own; the image is in a directory below it
+	Cache       int64         // bytes of cached pages; 0 means image.DefaultCache
+	CommitEvery time.Duration // 0 means one second
+	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
+	Logger      *slog.Logger  // nil means slog.Default
+}
+
+// Standby follows one cluster. Its methods are safe for concurrent use.
+type Standby struct {
+	cfg  Config
+	conn *stream.Conn
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	img     *image.Image
+	cluster *stream.Cluster
+	state   State
+	err     error
+	release string
+	events  []Event
+	meter   meter
+
+	last atomic.Pointer[apply.Batch] // of the applied
+	done atomic.Uint64               // entries applied since the start
+}
+
+// ErrNoImage says that there is no image yet.
+var ErrNoImage = errors.New("there is no image yet: no base image was loaded")
+
+// New opens the image, if there is one, so that it can be read at once; Run
+// brings it up to date.
+func New(cfg Config, conn *stream.Conn) (*Standby, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("the standby has no data directory")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", "standby"), state: Waiting}
+	if err := recoverSwap(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(ImageDir(cfg.Dir)); errors.Is(err, os.ErrNotExist) {
+		return s, nil
+	}
+	return s, s.open()
+}
+
+func (s *Standby) open() error {
+	img, err := image.Open(image.Config{Dir: ImageDir(s.cfg.Dir), Cache: s.cfg.Cache, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	if img.Position().Version == 0 {
+		return img.Close()
+	}
+	if id := img.MetaID(); s.cfg.MetaID != 0 && id != s.cfg.MetaID {
+		err := fmt.Errorf("the image in %s is of cluster %016X, not %016X: give another data directory", s.cfg.Dir, id, s.cfg.MetaID)
+		return errors.Join(err, img.Close())
+	}
+	s.mu.Lock()
+	s.img = img
+	s.mu.Unlock()
+	return nil
+}
+
+// Close commits and closes the image. Run must have returned.
+func (s *Standby) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.img == nil {
+		return nil
+	}
+	err := s.img.Close()
+	s.img = nil
+	return err
+}
+
+// Image returns the image as it is now; after a reload there is another one.
+func (s *Standby) Image() (*image.Image, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.img == nil {
+		return nil, ErrNoImage
+	}
+	return s.img, nil
+}
+
+// View returns the state at the present version, to be closed by the caller.
+func (s *Standby) View() (*image.View, error) {
+	img, err := s.Image()
+	if err != nil {
+		return nil, err
+	}
+	return img.View()
+}
+
+// Export writes the metadata at the present version as mfsmaster 3.0.117
+// would, while entries go on being applied: to path, replaced when the file is
+// complete, with its checksums beside it in crc unless that is empty.
+func (s *Standby) Export(path, crc string, progress func(done int64)) (meta.Version, error) {
+	v, err := s.View()
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	return v.Position().Version, WriteView(v, path, crc, progress)
+}
+
+// WriteView writes a view to a metadata file, as Export does.
+func WriteView(v *image.View, path, crc string, progress func(done int64)) error {
+	pos := v.Position()
+	return metafile.File(path, crc, v.State(), metafile.Header{Version: pos.Version},
+		metafile.WriteOptions{Progress: progress, Now: pos.Time})
+}
+
+// Run follows the stream until ctx ends. When it cannot go on by itself it
+// stops at a whole version, says so in Status, and goes on serving that
+// version until ctx ends; then it returns why.
+func (s *Standby) Run(ctx context.Context) error {
+	err := s.follow(ctx)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	s.stopped(err)
+	<-ctx.Done()
+	return err
+}
+
+// follow opens the stream and applies it, again after each reload.
+func (s *Standby) follow(ctx context.Context) error {
+	if err := s.openCluster(ctx); err != nil {
+		return err
+	}
+	go s.measure(ctx)
+	var reloaded meta.Version
+	for {
+		if _, err := s.Image(); err != nil {
+			if err := s.loadNewest(ctx); err != nil {
+				return err
+			}
+		}
+		s.setState(CatchingUp, nil)
+		before := s.done.Load()
+		err := s.apply(ctx)
+		var rebase *stream.RebaseError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &rebase):
+			if rebase.Base == reloaded && s.done.Load() == before {
+				return fmt.Errorf("base image %d was loaded, and the stream still does not continue from it: %w", reloaded, err)
+			}
+			reloaded = rebase.Base
+			s.event(slog.LevelWarn, "loading the base image from which the stream continues", err)
+			if err := s.load(ctx, rebase.Base); err != nil {
+				return err
+			}
+		case errors.Is(err, stream.ErrGap), errors.Is(err, stream.ErrDiverged):
+			s.event(slog.LevelError, "the image does not fit the stream; loading the newest base image", err)
+			if s.done.Load() == before && reloaded != 0 {
+				return err
+			}
+			if err := s.loadNewest(ctx); err != nil {
+				return err
+			}
+			reloaded = s.version()
+		case err == nil:
+			return errors.New("the stream ended")
+		default:
+			return err
+		}
+	}
+}
+
+func (s *Standby) version() meta.Version {
+	img, err := s.Image()
+	if err != nil {
+		return 0
+	}
+	return img.Position().Version
+}
+
+// openCluster waits until the cluster's stream is known.
+func (s *Standby) openCluster(ctx context.Context) error {
+	id := s.cfg.MetaID
+	if img, err := s.Image(); err == nil {
+		id = img.MetaID()
+	}
+	for wait := 20 * time.Millisecond; id == 0; wait = min(2*wait, time.Second) {
+		ids, err := s.conn.Clusters(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.setState(Waiting, err)
+		case len(ids) == 1:
+			id = ids[0]
+			continue
+		case len(ids) > 1:
+			return fmt.Errorf("there are streams of %d clusters (%016X ...): say which one to follow with --metaid", len(ids), ids[0])
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+	cluster, err := s.conn.Open(ctx, stream.ClusterConfig{MetaID: id})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.cluster = cluster
+	s.mu.Unlock()
+	return nil
+}
+
+// loadNewest waits for a base image and loads the newest.
+func (s *Standby) loadNewest(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		bases, err := s.cluster.ListBases(ctx)
+		if err == nil && len(bases) > 0 {
+			return s.load(ctx, bases[len(bases)-1].Version)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.setState(Waiting, err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// load replaces the image by a base image. The old one serves until then.
+func (s *Standby) load(ctx context.Context, v meta.Version) error {
+	s.setState(Loading, nil)
+	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
+	file, base, err := s.fetch(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	pos := image.Position{Epoch: uint64(base.Epoch), Release: base.Release}
+	fresh := filepath.Join(s.cfg.Dir, newName)
+	if _, err := fill(fresh, file, LoadOptions{
+		Cache: s.cfg.Cache, Name: fmt.Sprintf("base image %d", v), Size: base.Size, Logger: s.log, Position: pos,
+	}); err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		s.log.Warn("closing the old image", "err", err)
+	}
+	if err := swap(s.cfg.Dir); err != nil {
+		return err
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is loaded", v), nil)
+	return nil
+}
+
+// fetch brings a base image into a file, checked.
+func (s *Standby) fetch(ctx context.Context, v meta.Version) (*os.File, stream.Base, error) {
+	file, err := os.CreateTemp(s.cfg.Dir, "base-*.tmp")
+	if err != nil {
+		return nil, stream.Base{}, err
+	}
+	base, err := s.cluster.GetBase(ctx, v, file)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		os.Remove(file.Name())
+		return nil, base, err
+	}
+	return file, base, nil
+}
+
+// apply follows the stream from where the image is.
+func (s *Standby) apply(ctx context.Context) error {
+	img, err := s.Image()
+	if err != nil {
+		return err
+	}
+	a := apply.New(img, s.source, apply.Config{
+		CommitEvery: s.cfg.CommitEvery,
+		CommitBytes: max(s.cfg.Cache, image.DefaultCache) / 8,
+		Applied:     s.applied,
+	})
+	return a.Run(ctx)
+}
+
+func (s *Standby) applied(b *apply.Batch, pos image.Position) {
+	s.done.Add(uint64(len(b.Entries)))
+	s.last.Store(&apply.Batch{Seq: b.Seq, Epoch: b.Epoch, Received: b.Received})
+}
+
+// source opens the stream where the image is.
+func (s *Standby) source(_ context.Context, from meta.Version) (apply.Source, error) {
+	img, err := s.Image()
+	if err != nil {
+		return nil, err
+	}
+	pos := img.Position()
+	at := stream.Position{Version: from, Epoch: stream.Epoch(pos.Epoch), Seq: stream.Seq(pos.Seq)}
+	at.Chain.Hi, at.Chain.Lo = binary.BigEndian.Uint64(pos.Chain[:]), binary.BigEndian.Uint64(pos.Chain[8:])
+	return streamSource{s, s.cluster.Reader(at, stream.ReaderConfig{})}, nil
+}
+
+// streamSource turns what the stream's reader gives into the applier's terms.
+type streamSource struct {
+	s *Standby
+	r *stream.Reader
+}
+
+func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
+	for {
+		b, err := src.r.Next(ctx)
+		if err != nil {
+			return apply.Batch{}, err
+		}
+		if b.Control != nil {
+			src.s.event(slog.LevelInfo, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
+				b.End.Epoch, b.End.Version, b.Control.Why, b.Control.Who), nil)
+		}
+		if len(b.Entries) == 0 {
+			continue
+		}
+		src.s.setRelease(b.Release)
+		batch := apply.Batch{Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Received: b.Received, Entries: b.Entries}
+		binary.BigEndian.PutUint64(batch.Chain[:], b.End.Chain.Hi)
+		binary.BigEndian.PutUint64(batch.Chain[8:], b.End.Chain.Lo)
+		return batch, nil
+	}
+}
+
+func (src streamSource) Close() error {
+	src.r.Close()
+	return nil
+}

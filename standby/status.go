@@ -1,0 +1,166 @@
+package standby
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+)
+
+// State is what a standby is doing.
+type State string
+
+// The states of a standby.
+const (
+	Waiting    State = "waiting"     // for a stream, or for a base image in it
+	Loading    State = "loading"     // a base image
+	CatchingUp State = "catching up" // entries wait in the stream
+	InSync     State = "in sync"
+	Stopped    State = "stopped" // needs a person
+)
+
+// Event is something worth telling a person.
+type Event struct {
+	Time  time.Time  `json:"time"`
+	Level slog.Level `json:"level"`
+	Text  string     `json:"text"`
+}
+
+// keepEvents is how many events Status gives.
+const keepEvents = 50
+
+// Status tells how a standby is doing.
+type Status struct {
+	State      State        `json:"state"`
+	MetaID     string       `json:"metaid,omitempty"` // 16 hexadecimal digits
+	Release    string       `json:"release,omitempty"`
+	Epoch      uint64       `json:"epoch"`
+	Image      meta.Version `json:"image_version"`     // the next entry to apply
+	Committed  meta.Version `json:"committed_version"` // what a crash now would leave
+	Stream     meta.Version `json:"stream_version"`    // the next entry the stream will get
+	LagEntries uint64       `json:"lag_entries"`
+	LagSeconds float64      `json:"lag_seconds"` // since the tap received the oldest entry not applied
+	Rate       float64      `json:"entries_per_second"`
+	Entries    uint64       `json:"entries_applied"` // since the start
+	EntryTime  meta.Time    `json:"entry_time"`      // of the last entry applied, by the primary's clock
+	CacheBytes int64        `json:"cache_bytes"`
+	DirtyBytes int64        `json:"dirty_bytes"`
+	Commits    uint64       `json:"commits"`
+	Error      string       `json:"error,omitempty"`
+	Events     []Event      `json:"events,omitempty"`
+}
+
+// meter holds what is measured now and then.
+type meter struct {
+	end    stream.Position // of the stream
+	rate   float64         // entries/s over the last seconds
+	behind time.Time       // since when entries have been waiting; zero: none are
+}
+
+// Status tells how the standby is doing.
+func (s *Standby) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{
+		State: s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
+		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...),
+	}
+	if s.err != nil {
+		st.Error = s.err.Error()
+	}
+	if s.cluster != nil {
+		st.MetaID = fmt.Sprintf("%016X", s.cluster.MetaID())
+	}
+	if s.img == nil {
+		return st
+	}
+	pos := s.img.Position()
+	st.Image, st.Epoch, st.EntryTime = pos.Version, pos.Epoch, pos.Time
+	st.Committed = s.img.Committed().Version
+	counters, cached, dirty := s.img.Stats()
+	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
+	st.MetaID = fmt.Sprintf("%016X", s.img.MetaID())
+	st.Stream = max(st.Stream, st.Image)
+	st.LagEntries = uint64(st.Stream - st.Image)
+	if st.LagEntries > 0 && !s.meter.behind.IsZero() {
+		st.LagSeconds = time.Since(s.meter.behind).Seconds()
+	}
+	return st
+}
+
+// measure looks at the stream's end once a second: for the lag, the rate, and
+// whether the image is in sync.
+func (s *Standby) measure(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last, at := s.done.Load(), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		end, err := s.cluster.End(ctx)
+		now, n := time.Now(), s.done.Load()
+		s.mu.Lock()
+		s.meter.rate = float64(n-last) / now.Sub(at).Seconds()
+		if err == nil {
+			s.meter.end = end
+		}
+		s.judge(now)
+		s.mu.Unlock()
+		last, at = n, now
+	}
+}
+
+// judge sets state and lag by what was measured; the caller holds mu.
+func (s *Standby) judge(now time.Time) {
+	if s.img == nil || s.state != CatchingUp && s.state != InSync {
+		return
+	}
+	if s.img.Position().Version >= s.meter.end.Version {
+		s.state, s.meter.behind = InSync, time.Time{}
+		return
+	}
+	if s.meter.behind.IsZero() {
+		s.meter.behind = now
+	}
+	if last := s.last.Load(); last != nil && last.Received.After(s.meter.behind) {
+		s.meter.behind = last.Received
+	}
+	if now.Sub(s.meter.behind) > 2*time.Second {
+		s.state = CatchingUp
+	}
+}
+
+func (s *Standby) setState(state State, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.err = state, err
+}
+
+func (s *Standby) setRelease(release string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release = release
+}
+
+func (s *Standby) event(level slog.Level, text string, err error) {
+	if err != nil {
+		text += ": " + err.Error()
+	}
+	s.log.Log(context.Background(), level, text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, Event{time.Now(), level, text})
+	s.events = s.events[max(0, len(s.events)-keepEvents):]
+}
+
+// stopped takes note that a person is needed.
+func (s *Standby) stopped(err error) {
+	s.setState(Stopped, err)
+	s.event(slog.LevelError, "replication is stopped", err)
+}
