@@ -47,8 +47,15 @@ type table[P any] struct {
 	emptied  []*page[P] // resident pages flushed empty
 	mem      *int64     // all tables' bytes
 	dirtyMem *int64
-	last     *page[P]
+	hot      [hotPages]*page[P] // by low bits of a mixed key: what was used last
 }
+
+// hotPages is a power of two: pages that are found without asking the map.
+const hotPages = 1 << 10
+
+// hotSlot spreads keys that differ in high bits only (buckets of directories)
+// as well as neighbours.
+func hotSlot(key uint64) uint64 { return (key ^ key>>32*0x9E37) & (hotPages - 1) }
 
 // source reads pages from the store.
 type source interface {
@@ -61,7 +68,9 @@ type source interface {
 
 // get returns the page of a key for reading by the writer.
 func (t *table[P]) get(key uint64) *page[P] {
-	if p := t.last; p != nil && p.key == key {
+	hot := &t.hot[hotSlot(key)]
+	if p := *hot; p != nil && p.key == key {
+		p.used = true
 		return p
 	}
 	p := t.pages[key]
@@ -70,7 +79,7 @@ func (t *table[P]) get(key uint64) *page[P] {
 		t.add(p)
 	}
 	p.used = true
-	t.last = p
+	*hot = p
 	return p
 }
 
@@ -171,6 +180,13 @@ func (t *table[P]) flush(seq uint64, out *flushBatch) (diff Sum) {
 	return diff
 }
 
+// cool forgets a page that leaves the cache.
+func (t *table[P]) cool(p *page[P]) {
+	if hot := &t.hot[hotSlot(p.key)]; *hot == p {
+		*hot = nil
+	}
+}
+
 // sweep drops the resident pages that were flushed empty and still are.
 func (t *table[P]) sweep() {
 	for _, p := range t.emptied {
@@ -179,9 +195,7 @@ func (t *table[P]) sweep() {
 		}
 		delete(t.pages, p.key)
 		*t.mem -= int64(p.mem)
-		if t.last == p {
-			t.last = nil
-		}
+		t.cool(p)
 	}
 	clear(t.emptied)
 	t.emptied = t.emptied[:0]
@@ -210,9 +224,7 @@ func (t *table[P]) evict(want int64, done uint64) {
 			delete(t.pages, p.key)
 			*t.mem -= int64(p.mem)
 			want -= int64(p.mem)
-			if t.last == p {
-				t.last = nil
-			}
+			t.cool(p)
 		}
 	}
 }
@@ -226,7 +238,8 @@ func (t *table[P]) drop() {
 		*t.dirtyMem -= int64(p.mem)
 	}
 	clear(t.pages)
-	t.ring, t.dirty, t.emptied, t.last, t.hand = nil, nil, nil, nil, 0
+	t.ring, t.dirty, t.emptied, t.hand = nil, nil, nil, 0
+	clear(t.hot[:])
 }
 
 // keys returns the keys of all cached pages in order; of a resident table
