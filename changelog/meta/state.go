@@ -67,9 +67,9 @@ type OpenTable interface {
 	Has(SessionID, Inode) bool
 	Any(Inode) bool // some session has it open
 	Add(SessionID, Inode)
-	Remove(SessionID, Inode) // must be present
-	Of(SessionID) []Inode    // ascending
-	Scan() iter.Seq2[SessionID, Inode]
+	Remove(SessionID, Inode)           // must be present
+	Of(SessionID) []Inode              // ascending
+	Scan() iter.Seq2[SessionID, Inode] // ascending by inode, then session
 }
 
 // FreedInode is an inode number that waits to be used again.

@@ -222,6 +222,9 @@ func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<-
 			if err := a.apply(p, until); err != nil {
 				return err
 			}
+			if until != 0 && a.img.Position().Version >= until {
+				return io.EOF
+			}
 			if p.err != nil {
 				return p.err
 			}

@@ -286,7 +286,7 @@ func (t *openTable) Of(s meta.SessionID) []meta.Inode {
 func (t *openTable) Scan() iter.Seq2[meta.SessionID, meta.Inode] {
 	return func(yield func(meta.SessionID, meta.Inode) bool) {
 		keys := slices.SortedFunc(maps.Keys(t.m), func(a, b openKey) int {
-			return cmp.Or(cmp.Compare(a.session, b.session), cmp.Compare(a.inode, b.inode))
+			return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.session, b.session))
 		})
 		for _, k := range keys {
 			if !yield(k.session, k.inode) {
