@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"mfsstandby/changelog/meta"
 )
@@ -115,4 +116,75 @@ func writeACLs(o *output, st *meta.State) error {
 	o.zeros(aclFixed)
 	o.end()
 	return o.err
+}
+
+func dumpACLs(d *dumper) error {
+	var rec aclRecord
+	for {
+		d.in.begin()
+		if !d.in.readACL(&rec) {
+			return d.in.err
+		}
+		if err := d.in.aclEntries(&rec); err != nil {
+			return err
+		}
+		d.t.num("POSIXACL|i:", uint64(rec.key.Inode), 10)
+		d.t.num("|t:", uint64(rec.key.Type), 0)
+		d.t.oct("|u:0", uint64(rec.acl.User), 5)
+		d.t.oct("|g:0", uint64(rec.acl.Group), 5)
+		d.t.oct("|o:0", uint64(rec.acl.Other), 5)
+		d.t.oct("|m:0", uint64(rec.acl.Mask), 5)
+		d.t.str("|n:(", "")
+		label, next := "u(", ",u("
+		for i, e := range append(rec.acl.Users, rec.acl.Groups...) {
+			if i == rec.users {
+				label, next = "g(", ",g("
+			}
+			if i > 0 {
+				label = next
+			}
+			d.t.num(label, uint64(e.ID), 0)
+			d.t.oct("):0", uint64(e.Perm), 5)
+		}
+		d.t.str(")", "")
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
+}
+
+func compareACLs(c *comparer) error {
+	var seen [meta.ACLDefault + 1]idSet
+	var rec aclRecord
+	for {
+		c.in.begin()
+		if !c.in.readACL(&rec) {
+			break
+		}
+		if err := c.in.aclEntries(&rec); err != nil {
+			return err
+		}
+		if !c.nodeIDs.has(uint64(rec.key.Inode)) {
+			continue
+		}
+		if rec.key.Type > meta.ACLDefault {
+			return c.in.failf("ACL of inode %d has the unknown type %d", rec.key.Inode, rec.key.Type)
+		}
+		seen[rec.key.Type].add(uint64(rec.key.Inode))
+		if image, ok := c.st.ACLs.Get(rec.key); !ok {
+			c.missing("PACL", aclKeyText(rec.key), rec.acl)
+		} else {
+			c.fields("PACL", aclKeyText(rec.key), rec.key.Inode, rec.acl, image)
+		}
+	}
+	for key, a := range c.st.ACLs.Scan(meta.ACLKey{}) {
+		if int(key.Type) >= len(seen) || !seen[key.Type].has(uint64(key.Inode)) {
+			c.extra("PACL", aclKeyText(key), key.Inode, a)
+		}
+	}
+	return c.in.err
+}
+
+func aclKeyText(key meta.ACLKey) string {
+	return fmt.Sprintf("inode %d type %d", key.Inode, key.Type)
 }

@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"mfsstandby/changelog/meta"
 )
@@ -64,3 +65,52 @@ func writeChunks(o *output, st *meta.State) error {
 	o.end()
 	return o.err
 }
+
+func dumpChunks(d *dumper) error {
+	d.t.hex("# nextchunkid: ", d.in.u64(), 16)
+	for d.endLine() {
+		d.in.begin()
+		id, c, archive, ok := d.in.readChunk()
+		if !ok {
+			break
+		}
+		d.t.hex("CHUNK|i:0x", uint64(id), 16)
+		d.t.hex("|v:0x", uint64(c.Version), 8)
+		d.t.num("|t:", uint64(c.LockedTo), 10)
+		d.t.num("|a:", uint64(archive), 0)
+	}
+	return d.in.err
+}
+
+func compareChunks(c *comparer) error {
+	c.scalar("CHNK", "next chunk", c.in.u64(), uint64(c.st.NextChunk))
+	var seen idSet
+	for {
+		c.in.begin()
+		id, chunk, _, ok := c.in.readChunk()
+		if !ok {
+			break
+		}
+		seen.add(uint64(id))
+		image, ok := c.st.Chunks.Get(id)
+		if !ok {
+			c.missing("CHNK", chunkKey(id), chunk)
+			continue
+		}
+		image.Files = 0
+		if chunk.LockedTo == 0 && (c.opt.Now == 0 || image.LockedTo < c.opt.Now) {
+			image.LockedTo = 0 // over when the file was stored
+		}
+		if image != chunk {
+			c.fields("CHNK", chunkKey(id), 0, chunk, image)
+		}
+	}
+	for id, chunk := range c.st.Chunks.Scan(0) {
+		if !seen.has(uint64(id)) {
+			c.extra("CHNK", chunkKey(id), 0, chunk)
+		}
+	}
+	return c.in.err
+}
+
+func chunkKey(id meta.ChunkID) string { return fmt.Sprintf("%016X", uint64(id)) }

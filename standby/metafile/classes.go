@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"mfsstandby/changelog/meta"
 )
@@ -168,4 +169,91 @@ func writeClasses(o *output, st *meta.State) error {
 	o.zeros(classFixed)
 	o.end()
 	return o.err
+}
+
+func dumpClasses(d *dumper) error {
+	var rec classRecord
+	var err error
+	if rec.groups, err = d.in.classesHead(); err != nil {
+		return err
+	}
+	for {
+		d.in.begin()
+		if !d.in.readClass(&rec) {
+			return d.in.err
+		}
+		c := &rec.class
+		d.t.num("SCLASS|#:", uint64(rec.id), 5)
+		d.t.num("|x:", uint64(c.AdminOnly), 0)
+		d.t.num("|m:", uint64(c.Mode), 0)
+		d.t.num("|d:", uint64(c.ArchDelay), 5)
+		d.labels("|c: ", c.Create)
+		d.labels(" |k: ", c.Keep)
+		d.labels(" |a: ", c.Arch)
+		if c.Name != "" {
+			name, _, _ := strings.Cut(c.Name, "\x00") // a C string in mfsmetadump
+			d.t.str(" |n:", name)
+		}
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
+}
+
+// labels prints "A:BC+D:*": labels of a group stand together, groups are
+// joined by +, up to the first that is empty.
+func (d *dumper) labels(label string, list []meta.LabelMasks) {
+	for _, masks := range list {
+		d.t.str(label, "")
+		label = ":"
+		if masks[0] == 0 {
+			d.t.str("*", "")
+		}
+		for i, m := range masks {
+			if m == 0 {
+				break
+			}
+			if i > 0 {
+				d.t.str("+", "")
+			}
+			for bit := range 26 {
+				if m>>bit&1 != 0 {
+					d.t.letter("", true, 'A'+byte(bit), 0)
+				}
+			}
+		}
+	}
+}
+
+func compareClasses(c *comparer) error {
+	var seen [meta.MaxClasses]bool
+	var rec classRecord
+	var err error
+	if rec.groups, err = c.in.classesHead(); err != nil {
+		return err
+	}
+	for {
+		c.in.begin()
+		if !c.in.readClass(&rec) {
+			break
+		}
+		if rec.id >= meta.MaxClasses {
+			return c.in.failf("bad id of a storage class: %d", rec.id)
+		}
+		seen[rec.id] = true
+		key := fmt.Sprintf("class %d", rec.id)
+		image, ok := c.st.Classes.Get(uint8(rec.id))
+		if !ok {
+			c.missing("SCLA", key, rec.class)
+			continue
+		}
+		image.Files, image.Directories = 0, 0
+		c.fields("SCLA", key, 0, rec.class, image)
+	}
+	for id, class := range c.st.Classes.Scan(0) {
+		if !seen[id] {
+			c.extra("SCLA", fmt.Sprintf("class %d", id), 0, class)
+		}
+	}
+	return c.in.err
 }

@@ -243,3 +243,23 @@ func (o *output) buckets(st *meta.State, kind meta.Type, buckets uint32) {
 		}
 	}
 }
+
+func dumpEdges(d *dumper) error {
+	d.t.hex("# nextedgeid: ", d.in.u64(), 16)
+	var rec edgeRecord
+	for d.endLine() {
+		d.in.begin()
+		if !d.in.readEdge(&rec) {
+			break
+		}
+		if rec.parent == 0 {
+			d.t.str("EDGE|p:", "      NULL")
+		} else {
+			d.t.num("EDGE|p:", uint64(rec.parent), 10)
+		}
+		d.t.num("|c:", uint64(rec.child), 10)
+		d.t.hex("|i:0x", rec.id, 16)
+		d.t.raw("|n:", rec.name)
+	}
+	return d.in.err
+}

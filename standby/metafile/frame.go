@@ -66,24 +66,26 @@ type section struct {
 	version uint8
 	load    func(*loader) error
 	write   func(*output, *meta.State) error
+	dump    func(*dumper) error
+	compare func(*comparer) error
 }
 
 // sections are in the order in which a master writes them, which satisfies
 // what they need of each other.
 var sections = [...]section{
-	{"SESS", 0x15, (*loader).sessions, writeSessions},
-	{"SCLA", 0x16, (*loader).classes, writeClasses},
-	{"NODE", 0x14, (*loader).nodes, writeNodes},
-	{"EDGE", 0x11, (*loader).edges, writeEdges},
-	{"FREE", 0x10, (*loader).free, writeFree},
-	{"QUOT", 0x11, (*loader).quotas, writeQuotas},
-	{"XATR", 0x10, (*loader).xattrs, writeXattrs},
-	{"PACL", 0x11, (*loader).acls, writeACLs},
-	{"OPEN", 0x10, (*loader).open, writeOpen},
-	{"FLCK", 0x10, (*loader).flocks, writeFlocks},
-	{"PLCK", 0x10, (*loader).plocks, writePlocks},
-	{"CSDB", 0x13, (*loader).servers, writeServers},
-	{"CHNK", 0x11, (*loader).chunks, writeChunks},
+	{"SESS", 0x15, (*loader).sessions, writeSessions, dumpSessions, compareSessions},
+	{"SCLA", 0x16, (*loader).classes, writeClasses, dumpClasses, compareClasses},
+	{"NODE", 0x14, (*loader).nodes, writeNodes, dumpNodes, compareNodes},
+	{"EDGE", 0x11, (*loader).edges, writeEdges, dumpEdges, compareEdges},
+	{"FREE", 0x10, (*loader).free, writeFree, dumpFree, compareFree},
+	{"QUOT", 0x11, (*loader).quotas, writeQuotas, dumpQuotas, compareQuotas},
+	{"XATR", 0x10, (*loader).xattrs, writeXattrs, dumpXattrs, compareXattrs},
+	{"PACL", 0x11, (*loader).acls, writeACLs, dumpACLs, compareACLs},
+	{"OPEN", 0x10, (*loader).open, writeOpen, dumpOpen, compareOpen},
+	{"FLCK", 0x10, (*loader).flocks, writeFlocks, dumpFlocks, compareFlocks},
+	{"PLCK", 0x10, (*loader).plocks, writePlocks, dumpPlocks, comparePlocks},
+	{"CSDB", 0x13, (*loader).servers, writeServers, dumpServers, compareServers},
+	{"CHNK", 0x11, (*loader).chunks, writeChunks, dumpChunks, compareChunks},
 }
 
 // releases tells who wrote the section versions that are not read here.

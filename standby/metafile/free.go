@@ -2,6 +2,8 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
+	"iter"
 
 	"mfsstandby/changelog/meta"
 )
@@ -69,4 +71,43 @@ func writeFree(o *output, st *meta.State) error {
 		return o.failf("the free list holds %d inodes but counts %d", count, st.Inodes.FreeLen())
 	}
 	return o.err
+}
+
+func dumpFree(d *dumper) error {
+	left := d.in.u32()
+	d.t.num("# free nodes: ", uint64(left), 0)
+	for ; d.endLine() && left > 0; left-- {
+		d.in.begin()
+		f, ok := d.in.readFree()
+		if !ok {
+			break
+		}
+		d.t.num("FREEID|i:", uint64(f.Inode), 10)
+		d.t.num("|f:", uint64(f.Freed), 10)
+	}
+	return d.in.err
+}
+
+func compareFree(c *comparer) error {
+	image, stop := iter.Pull(c.st.Inodes.ScanFree())
+	defer stop()
+	at, total := uint32(0), c.in.u32()
+	for ; at < total; at++ {
+		c.in.begin()
+		f, ok := c.in.readFree()
+		if !ok {
+			return c.in.err
+		}
+		switch got, ok := image(); {
+		case !ok:
+			c.missing("FREE", fmt.Sprintf("entry %d", at), f)
+		case got != f:
+			c.fields("FREE", fmt.Sprintf("entry %d", at), 0, f, got)
+		}
+	}
+	for got, ok := image(); ok; got, ok = image() {
+		c.extra("FREE", fmt.Sprintf("entry %d", at), 0, got)
+		at++
+	}
+	return c.in.err
 }

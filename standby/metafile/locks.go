@@ -75,6 +75,27 @@ func writeFlocks(o *output, st *meta.State) error {
 	return o.err
 }
 
+func dumpFlocks(d *dumper) error {
+	for {
+		d.in.begin()
+		ino, f, _, ok := d.in.readFlock()
+		if !ok {
+			return d.in.err
+		}
+		session, owner := uint64(f.Session), f.Owner
+		if d.opt.MisreadFlocks {
+			session, owner = f.Owner>>32, f.Owner<<32|uint64(f.Session)
+		}
+		d.t.num("FLOCK|i:", uint64(ino), 10)
+		d.t.num("|s:", session, 10)
+		d.t.hex("|o:", owner, 16)
+		d.t.letter("|t:", f.Write, 'W', 'R')
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
+}
+
 // plockRecord is one locked range.
 type plockRecord struct {
 	inode meta.Inode
@@ -174,4 +195,31 @@ func writePlocks(o *output, st *meta.State) error {
 	o.zeros(plockSize)
 	o.end()
 	return o.err
+}
+
+func dumpPlocks(d *dumper) error {
+	var rec plockRecord
+	for {
+		d.in.begin()
+		if !d.in.readPlock(&rec) {
+			return d.in.err
+		}
+		d.t.num("POSIXLOCK|i:", uint64(rec.inode), 10)
+		d.t.num("|s:", uint64(rec.owner.Session), 10)
+		d.t.hex("|o:0x", rec.owner.Owner, 16)
+		d.t.num("|p:", uint64(rec.owner.PID), 10)
+		d.t.num("|r:<", rec.span.Start, 20)
+		d.t.num(",", rec.span.End, 20)
+		letter := byte('?')
+		switch rec.kind {
+		case plockRead:
+			letter = 'R'
+		case plockSet:
+			letter = 'W'
+		}
+		d.t.letter(")|t:", true, letter, 0)
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
 }

@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 	"iter"
 
 	"mfsstandby/changelog/meta"
@@ -287,4 +288,157 @@ func (o *output) fileTail(length uint64, ids []meta.ChunkID) {
 		o.end()
 		ids = ids[len(piece):]
 	}
+}
+
+// nodeLetters are mfsmetadump's letters for the types.
+const nodeLetters = "?-DLFBCSTR"
+
+func dumpNodes(d *dumper) error {
+	b := d.in.next(8)
+	if b == nil {
+		return d.in.err
+	}
+	d.t.num("# maxinode: ", uint64(binary.BigEndian.Uint32(b)), 0)
+	d.t.num(" ; hashelements: ", uint64(binary.BigEndian.Uint32(b[4:])), 0)
+	var rec nodeRecord
+	for d.endLine() {
+		d.in.begin()
+		if !d.in.readNode(&rec) {
+			break
+		}
+		d.node(&rec)
+		switch n := &rec.node; {
+		case n.Type.IsDevice():
+			d.t.num("|d:", uint64(n.Rdev>>16), 5)
+			d.t.num(",", uint64(n.Rdev&0xFFFF), 5)
+		case n.Type == meta.TypeSymlink:
+			path, err := d.in.target(&rec)
+			if err != nil {
+				return err
+			}
+			d.t.str("|p:", path)
+		case n.Type.IsFile():
+			d.t.num("|l:", n.Length, 20)
+			if err := d.slots(&rec); err != nil {
+				return err
+			}
+		}
+	}
+	return d.in.err
+}
+
+func (d *dumper) node(rec *nodeRecord) {
+	n := &rec.node
+	d.t.letter("NODE|k:", true, nodeLetters[n.Type], 0)
+	d.t.num("|i:", uint64(rec.inode), 10)
+	d.t.num("|#:", uint64(n.Class), 0)
+	d.t.hex("|e:0x", uint64(n.Eattr), 2)
+	d.t.hex("|w:0x", uint64(n.Winattr), 1)
+	d.t.oct("|m:0", uint64(n.Mode), 4)
+	d.t.num("|u:", uint64(n.UID), 10)
+	d.t.num("|g:", uint64(n.GID), 10)
+	d.t.num("|a:", uint64(n.Atime), 10)
+	d.t.num(",m:", uint64(n.Mtime), 10)
+	d.t.num(",c:", uint64(n.Ctime), 10)
+	d.t.num("|t:", uint64(n.TrashHours), 5)
+	d.t.str("h", "")
+}
+
+// slots prints the chunks of a file, in pieces if there are many.
+func (d *dumper) slots(rec *nodeRecord) error {
+	open := "|c:("
+	if rec.node.Slots == 0 {
+		d.t.str(open, "")
+	}
+	err := d.in.eachSlot(rec, func(_ uint32, id meta.ChunkID) {
+		if id == 0 {
+			d.t.str(open, "N")
+		} else {
+			d.t.hex(open, uint64(id), 16)
+		}
+		open = ","
+		if len(d.t) >= flushSize {
+			d.keep(d.flush())
+		}
+	})
+	d.t.str(")", "")
+	return err
+}
+
+func compareNodes(c *comparer) error {
+	c.scalar("NODE", "max inode", uint64(c.in.u32()), uint64(c.st.MaxInode))
+	c.scalar("NODE", "count", uint64(c.in.u32()), c.st.Scalars.Nodes.All)
+	var rec nodeRecord
+	for {
+		c.in.begin()
+		if !c.in.readNode(&rec) {
+			break
+		}
+		c.nodeIDs.add(uint64(rec.inode))
+		image, ok := c.st.Nodes.Get(rec.inode)
+		if !ok {
+			c.missing("NODE", inodeKey(rec.inode), rec.node)
+			image = meta.Node{Type: rec.node.Type}
+		}
+		if err := c.node(&rec, &image, ok); err != nil {
+			return err
+		}
+	}
+	for ino, n := range c.st.Nodes.Scan(0) {
+		if !c.nodeIDs.has(uint64(ino)) {
+			c.extra("NODE", inodeKey(ino), ino, n)
+		}
+	}
+	return c.in.err
+}
+
+// node compares one node, or only reads it if the State does not have it.
+func (c *comparer) node(rec *nodeRecord, image *meta.Node, have bool) error {
+	file := rec.node
+	if !file.Type.IsFile() && file.Type != meta.TypeDir {
+		file.Class = 0 // as mfsmaster loads it
+	}
+	stored := *image
+	stored.Flags, stored.Ratio, stored.Links, stored.Parent, stored.NameHash = 0, 0, 0, 0, 0
+	stored.Slots, stored.Used, stored.Chunk0, file.Slots = 0, 0, 0, 0
+	if have && file != stored {
+		c.fields("NODE", inodeKey(rec.inode), rec.inode, file, stored)
+	}
+	switch {
+	case rec.node.Type == meta.TypeSymlink:
+		want, err := c.in.target(rec)
+		if got, _ := c.st.Symlinks.Get(rec.inode); have && err == nil && got != want {
+			c.slotDiffers(rec.inode, "Target", fmt.Sprintf("%q", want), fmt.Sprintf("%q", got))
+		}
+		return err
+	case rec.node.Type.IsFile():
+		return c.slots(rec, image, have)
+	}
+	return nil
+}
+
+// slots compares the chunks of a file.
+func (c *comparer) slots(rec *nodeRecord, image *meta.Node, have bool) error {
+	used := uint32(0)
+	equal := true
+	err := c.in.eachSlot(rec, func(i uint32, id meta.ChunkID) {
+		if id != 0 {
+			used++
+		}
+		if !have {
+			return
+		}
+		if got := c.st.Slot(rec.inode, image, i); got != id {
+			equal = false
+			c.slotDiffers(rec.inode, fmt.Sprintf("Chunk[%d]", i), fmt.Sprintf("%016X", uint64(id)), fmt.Sprintf("%016X", uint64(got)))
+		}
+	})
+	if have && equal && used != image.Used { // the State has more behind the file's last one
+		c.slotDiffers(rec.inode, "Used", fmt.Sprint(used), fmt.Sprint(image.Used))
+	}
+	return err
+}
+
+func (c *comparer) slotDiffers(ino meta.Inode, field, file, image string) {
+	c.differ(Difference{Table: "NODE", Key: inodeKey(ino), Path: c.path(ino), Field: field, File: file, Image: image})
 }

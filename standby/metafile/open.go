@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"mfsstandby/changelog/meta"
 )
@@ -57,4 +58,43 @@ func writeOpen(o *output, st *meta.State) error {
 	o.zeros(openSize)
 	o.end()
 	return o.err
+}
+
+func dumpOpen(d *dumper) error {
+	for {
+		d.in.begin()
+		s, ino, ok := d.in.readOpen()
+		if !ok {
+			return d.in.err
+		}
+		d.t.num("OPENFILE|s:", uint64(s), 10)
+		d.t.num("|i:", uint64(ino), 10)
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
+}
+
+func compareOpen(c *comparer) error {
+	for {
+		c.in.begin()
+		s, ino, ok := c.in.readOpen()
+		if !ok {
+			break
+		}
+		seen := c.known[s]
+		if seen == nil {
+			continue // mfsmaster drops it
+		}
+		seen.add(uint64(ino))
+		if !c.st.Open.Has(s, ino) {
+			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: "open", Image: absent})
+		}
+	}
+	for s, ino := range c.st.Open.Scan() {
+		if seen := c.known[s]; seen == nil || !seen.has(uint64(ino)) {
+			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: absent, Image: "open"})
+		}
+	}
+	return c.in.err
 }

@@ -67,3 +67,61 @@ func writeQuotas(o *output, st *meta.State) error {
 	}
 	return o.err
 }
+
+func dumpQuotas(d *dumper) error {
+	left := d.in.u32()
+	d.t.num("# quota nodes: ", uint64(left), 0)
+	for ; d.endLine() && left > 0; left-- {
+		d.in.begin()
+		ino, q, ok := d.in.readQuota()
+		if !ok {
+			break
+		}
+		d.t.num("QUOTA|i:", uint64(ino), 10)
+		d.t.num("|g:", uint64(q.Grace), 0)
+		d.t.letter("|e:", q.Exceeded, '1', '0')
+		d.t.hex("|f:0x", uint64(q.Flags), 2)
+		d.t.num("|s:", uint64(q.SoftTime), 10)
+		for _, l := range [...]struct {
+			label string
+			flag  uint8
+			value uint64
+			width int
+		}{
+			{"|si:", 0x01, uint64(q.SoftInodes), 10}, {"|hi:", 0x10, uint64(q.HardInodes), 10},
+			{"|sl:", 0x02, q.SoftLength, 20}, {"|hl:", 0x20, q.HardLength, 20},
+			{"|ss:", 0x04, q.SoftSize, 20}, {"|hs:", 0x40, q.HardSize, 20},
+			{"|sr:", 0x08, q.SoftReal, 20}, {"|hr:", 0x80, q.HardReal, 20},
+		} {
+			if q.Flags&l.flag != 0 {
+				d.t.num(l.label, l.value, l.width)
+			} else {
+				d.t.str(l.label, "                   -"[20-l.width:])
+			}
+		}
+	}
+	return d.in.err
+}
+
+func compareQuotas(c *comparer) error {
+	var seen idSet
+	for left := c.in.u32(); left > 0; left-- {
+		c.in.begin()
+		ino, q, ok := c.in.readQuota()
+		if !ok {
+			return c.in.err
+		}
+		seen.add(uint64(ino))
+		if image, ok := c.st.Quotas.Get(ino); !ok {
+			c.missing("QUOT", inodeKey(ino), q)
+		} else if image != q {
+			c.fields("QUOT", inodeKey(ino), ino, q, image)
+		}
+	}
+	for ino, q := range c.st.Quotas.Scan(0) {
+		if !seen.has(uint64(ino)) {
+			c.extra("QUOT", inodeKey(ino), ino, q)
+		}
+	}
+	return c.in.err
+}

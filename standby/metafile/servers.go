@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"mfsstandby/changelog/meta"
 )
@@ -28,10 +29,10 @@ func (l *loader) servers() error {
 			return l.in.err
 		}
 		if _, twice := l.st.Servers.Get(key); twice {
-			return l.in.failf("chunkserver %s:%d comes twice", ipText(key.IP), key.Port)
+			return l.in.failf("chunkserver %s comes twice", serverText(key))
 		}
 		if info.ID != 0 && !ids.add(uint64(info.ID)) {
-			return l.in.failf("chunkserver %s:%d has id %d, which another one has already", ipText(key.IP), key.Port, info.ID)
+			return l.in.failf("chunkserver %s has id %d, which another one has already", serverText(key), info.ID)
 		}
 		l.st.Servers.Insert(key, info)
 	}
@@ -55,3 +56,53 @@ func writeServers(o *output, st *meta.State) error {
 	}
 	return o.err
 }
+
+// maintenanceText has mfsmetadump's words, four characters wide.
+var maintenanceText = [...]string{" off", "  on", "temp"}
+
+func dumpServers(d *dumper) error {
+	left := d.in.u32()
+	d.t.num("# chunk servers: ", uint64(left), 0)
+	for ; d.endLine() && left > 0; left-- {
+		d.in.begin()
+		key, info, ok := d.in.readServer()
+		if !ok {
+			break
+		}
+		d.t.str("CHUNKSERVER|i:", ipText(key.IP))
+		d.t.num("|p:", uint64(key.Port), 5)
+		d.t.num("|#:", uint64(info.ID), 5)
+		mode := " ???"
+		if int(info.Maintenance) < len(maintenanceText) {
+			mode = maintenanceText[info.Maintenance]
+		}
+		d.t.str("|m:", mode)
+		d.t.num("|t:", uint64(info.Timeout), 10)
+	}
+	return d.in.err
+}
+
+func compareServers(c *comparer) error {
+	seen := map[meta.Server]bool{}
+	for left := c.in.u32(); left > 0; left-- {
+		c.in.begin()
+		key, info, ok := c.in.readServer()
+		if !ok {
+			return c.in.err
+		}
+		seen[key] = true
+		if image, ok := c.st.Servers.Get(key); !ok {
+			c.missing("CSDB", serverText(key), info)
+		} else if image != info {
+			c.fields("CSDB", serverText(key), 0, info, image)
+		}
+	}
+	for key, info := range c.st.Servers.Scan(meta.Server{}) {
+		if !seen[key] {
+			c.extra("CSDB", serverText(key), 0, info)
+		}
+	}
+	return c.in.err
+}
+
+func serverText(key meta.Server) string { return fmt.Sprintf("%s:%d", ipText(key.IP), key.Port) }

@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"mfsstandby/changelog/meta"
 )
@@ -106,4 +107,99 @@ func writeSessions(o *output, st *meta.State) error {
 	o.zeros(sessionFixed + 8*meta.SessionCounters)
 	o.end()
 	return o.err
+}
+
+func dumpSessions(d *dumper) error {
+	next, counters := d.in.sessionsHead()
+	d.t.num("# nextsessionid: ", uint64(next), 0)
+	d.t.num(" ; statscount: ", uint64(counters), 0)
+	var rec sessionRecord
+	for d.endLine() {
+		d.in.begin()
+		if !d.in.readSession(&rec, counters) {
+			break
+		}
+		info, err := d.in.blob(rec.infoLen)
+		if err != nil {
+			return err
+		}
+		rec.session.Info = info
+		d.session(&rec, min(counters, meta.SessionCounters))
+	}
+	return d.in.err
+}
+
+func (d *dumper) session(rec *sessionRecord, counters int) {
+	s := &rec.session
+	d.t.num("SESSION|s:", uint64(rec.id), 10)
+	d.t.num("|e:#", s.ExportsSum, 0)
+	d.t.str("|p:", ipText(s.Peer))
+	d.t.num("|r:", uint64(s.Root), 10)
+	d.t.hex("|f:0x", uint64(s.Flags), 2)
+	d.t.oct("|u:0", uint64(s.Umask), 3)
+	d.t.num("|g:", uint64(s.MinGoal), 0)
+	d.t.num("-", uint64(s.MaxGoal), 0)
+	d.t.num("|t:", uint64(s.MinTrash), 10)
+	d.t.num("-", uint64(s.MaxTrash), 10)
+	for i, id := range [...]uint32{s.RootUID, s.RootGID, s.MapUID, s.MapGID} {
+		label := ","
+		if i == 0 {
+			label = "|m:"
+		}
+		d.t.num(label, uint64(id), 10)
+	}
+	d.t.hex("|x:0x", uint64(s.Disables), 8)
+	d.t.num("|d:", uint64(s.Disconnected), 10)
+	d.counters("|c:[", s.Current[:counters])
+	d.counters("|l:[", s.Last[:counters])
+	d.t.raw("|i:", s.Info)
+}
+
+func (d *dumper) counters(label string, list []uint32) {
+	for _, n := range list {
+		d.t.num(label, uint64(n), 0)
+		label = ","
+	}
+	if len(list) == 0 {
+		d.t.str(label, "")
+	}
+	d.t.str("]", "")
+}
+
+func compareSessions(c *comparer) error {
+	next, counters := c.in.sessionsHead()
+	c.scalar("SESS", "next session", uint64(next), uint64(c.st.NextSession))
+	var rec sessionRecord
+	for {
+		c.in.begin()
+		if !c.in.readSession(&rec, counters) {
+			break
+		}
+		info, err := c.in.blob(rec.infoLen)
+		if err != nil {
+			return err
+		}
+		rec.session.Info = info
+		c.known[rec.id] = &idSet{}
+		key := fmt.Sprintf("session %d", rec.id)
+		image, ok := c.st.Sessions.Get(rec.id)
+		if !ok {
+			c.missing("SESS", key, rec.session)
+			continue
+		}
+		image.Open = 0
+		if !c.opt.Counters {
+			image.Current, image.Last = rec.session.Current, rec.session.Last
+		}
+		if !c.opt.Disconnects {
+			image.Disconnected = rec.session.Disconnected
+		}
+		c.fields("SESS", key, 0, rec.session, image)
+	}
+	for id, s := range c.st.Sessions.Scan(0) {
+		if c.known[id] == nil {
+			c.extra("SESS", fmt.Sprintf("session %d", id), 0, s)
+		}
+	}
+	return c.in.err
 }

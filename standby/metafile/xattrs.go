@@ -1,7 +1,10 @@
 package metafile
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
+	"slices"
 
 	"mfsstandby/changelog/meta"
 )
@@ -97,4 +100,100 @@ func writeXattrs(o *output, st *meta.State) error {
 	o.zeros(xattrFixed)
 	o.end()
 	return o.err
+}
+
+func dumpXattrs(d *dumper) error {
+	var rec xattrRecord
+	for {
+		d.in.begin()
+		if !d.in.readXattr(&rec) {
+			return d.in.err
+		}
+		name, value, err := d.in.xattrData(&rec)
+		if err != nil {
+			return err
+		}
+		d.t.num("XATTR|i:", uint64(rec.inode), 10)
+		d.t.raw("|n:", name)
+		d.t.str("|v:", "")
+		for _, c := range value {
+			d.t.hex("", uint64(c), 2)
+		}
+		if !d.endLine() {
+			return d.in.err
+		}
+	}
+}
+
+func compareXattrs(c *comparer) error {
+	var seen idSet
+	var rec xattrRecord
+	var names []string // of inode, in the file
+	var inode meta.Inode
+	for {
+		c.in.begin()
+		more := c.in.readXattr(&rec)
+		if inode != 0 && (!more || rec.inode != inode) {
+			c.attributeNames(inode, names)
+			inode = 0
+		}
+		if !more {
+			break
+		}
+		if !c.nodeIDs.has(uint64(rec.inode)) {
+			if err := c.in.skip(uint64(rec.nameLen) + uint64(rec.valueLen)); err != nil {
+				return err
+			}
+			continue
+		}
+		if inode == 0 {
+			if !seen.add(uint64(rec.inode)) {
+				return c.in.failf("the attributes of inode %d do not stand together", rec.inode)
+			}
+			inode, names = rec.inode, names[:0]
+		}
+		name, value, err := c.in.xattrData(&rec)
+		if err != nil {
+			return err
+		}
+		names = append(names, string(name))
+		c.attribute(inode, name, value)
+	}
+	for ino, list := range c.st.Xattrs.Scan() {
+		if !seen.has(uint64(ino)) {
+			c.extra("XATR", inodeKey(ino), ino, list)
+		}
+	}
+	return c.in.err
+}
+
+// attribute compares the value of one attribute.
+func (c *comparer) attribute(ino meta.Inode, name, value []byte) {
+	image, ok := c.st.Xattrs.Get(ino, name)
+	d := Difference{Table: "XATR", Key: inodeKey(ino), Field: fmt.Sprintf("%q", name), File: fmt.Sprintf("%X", value), Image: fmt.Sprintf("%X", image)}
+	switch {
+	case !ok:
+		d.Image = absent
+	case bytes.Equal(image, value):
+		return
+	}
+	d.Path = c.path(ino)
+	c.differ(d)
+}
+
+// attributeNames compares which attributes an inode has, and their order.
+func (c *comparer) attributeNames(ino meta.Inode, file []string) {
+	image := c.st.Xattrs.Names(ino)
+	if slices.Equal(file, image) {
+		return
+	}
+	for _, name := range image {
+		if !slices.Contains(file, name) {
+			value, _ := c.st.Xattrs.Get(ino, []byte(name))
+			c.differ(Difference{Table: "XATR", Key: inodeKey(ino), Path: c.path(ino), Field: fmt.Sprintf("%q", name), File: absent, Image: fmt.Sprintf("%X", value)})
+		}
+	}
+	if len(file) == len(image) {
+		c.differ(Difference{Table: "XATR", Key: inodeKey(ino), Path: c.path(ino), Field: "order", File: fmt.Sprintf("%q", file), Image: fmt.Sprintf("%q", image)})
+	}
 }
