@@ -16,6 +16,11 @@ func takeEdgeID(st *meta.State) uint64 {
 // of the child. Both node records must be those of the tables.
 func linkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, name []byte, ino meta.Inode, child *meta.Node) {
 	isDir := child.Type == meta.TypeDir
+	if child.Type.IsFile() {
+		before := fileStats(st, ino, child)
+		refreshRatio(st, child)
+		statsChanged(st, ino, child, &before) // for the names it has already
+	}
 	st.Edges.InsertHead(parent, name, ino, isDir, takeEdgeID(st))
 	if isDir {
 		d, _ := st.Dirs.Edit(ino)
@@ -24,9 +29,6 @@ func linkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, 
 		addLink(st, ino, child, meta.HardLink{Parent: parent, NameHash: meta.HashName(name)})
 	}
 	countElement(st, parent, isDir, 1)
-	if child.Type.IsFile() {
-		refreshRatio(st, child)
-	}
 	stats := nodeStats(st, ino, child)
 	addStats(st, parent, &stats)
 	dir.Eattr &^= meta.EattrSnapshot

@@ -149,10 +149,14 @@ func (r records) add(content any, format string, args ...any) {
 //   - whether a lock of flock(2) is exclusive: not every conversion leaves one;
 //   - locks of chunks that are over: mfsmaster drops them when it stores;
 //   - trailing holes of chunk tables: likewise;
+//   - the mark above which storage class ids were never used: a load sees only
+//     those in use, and the lowest free one is next either way;
 //   - Node.Ratio and what follows from it: read again at each load.
 func dump(st *meta.State, now meta.Time) records {
 	r := records{}
-	r.add(*st.Scalars, "scalars")
+	scalars := *st.Scalars
+	scalars.ClassesUsed = 0
+	r.add(scalars, "scalars")
 	dumpNodes(r, st)
 	for parent, list := range st.Edges.Scan() {
 		names := make([]string, len(list))

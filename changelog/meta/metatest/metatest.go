@@ -298,20 +298,23 @@ func (t *openTable) Scan() iter.Seq2[meta.SessionID, meta.Inode] {
 
 type inodes struct {
 	used map[meta.Inode]bool
+	low  meta.Inode // all below it are used
 	free []meta.FreedInode
 }
 
 func (t *inodes) Alloc() meta.Inode {
-	ino := meta.Inode(1)
-	for t.used[ino] {
-		ino++
+	for t.used[t.low] {
+		t.low++
 	}
-	t.used[ino] = true
-	return ino
+	t.used[t.low] = true
+	return t.low
 }
 
-func (t *inodes) Reserve(ino meta.Inode)     { t.used[ino] = true }
-func (t *inodes) Release(ino meta.Inode)     { delete(t.used, ino) }
+func (t *inodes) Reserve(ino meta.Inode) { t.used[ino] = true }
+func (t *inodes) Release(ino meta.Inode) {
+	delete(t.used, ino)
+	t.low = min(t.low, ino)
+}
 func (t *inodes) PushFree(f meta.FreedInode) { t.free = append(t.free, f) }
 func (t *inodes) PopFree()                   { t.free = t.free[1:] }
 func (t *inodes) FreeLen() uint32            { return uint32(len(t.free)) }

@@ -1,0 +1,125 @@
+package changelog_test
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
+	"mfsstandby/changelog/meta/metatest"
+	"mfsstandby/changelog/oprand"
+)
+
+// start is when the tests begin.
+const start meta.Time = 1_700_000_000
+
+// tape is a source of random numbers that a fuzzer writes.
+type tape struct {
+	data []byte
+	rest rand.Source // behind the end
+}
+
+func (t *tape) Uint64() uint64 {
+	if len(t.data) == 0 {
+		return t.rest.Uint64()
+	}
+	var b [8]byte
+	n := copy(b[:], t.data)
+	t.data = t.data[n:]
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// grow applies random operations until count of them fitted.
+func grow(t testing.TB, st *meta.State, source rand.Source, count int) *meta.State {
+	g := oprand.New(source, start)
+	for done := 0; done < count; {
+		if _, err := g.Step(&st); err == nil {
+			done++
+		}
+	}
+	return st
+}
+
+// wantConsistent fails if something derived in st is wrong.
+func wantConsistent(t *testing.T, st *meta.State, after string) {
+	t.Helper()
+	if problems := metatest.Check(st); len(problems) > 0 {
+		t.Fatalf("after %s:\n%s", after, strings.Join(problems, "\n"))
+	}
+}
+
+// Whatever operations come, all that is derived stays right.
+func TestEffectsKeepStateConsistent(t *testing.T) {
+	for seed := range uint64(5) {
+		st := oprand.Fresh(start)
+		g := oprand.New(rand.NewPCG(seed, 1), start)
+		var kinds = map[string]int{}
+		for range 1200 {
+			op, err := g.Step(&st)
+			if err != nil {
+				continue
+			}
+			kinds[op.Name()]++
+			wantConsistent(t, st, string(changelog.Append(nil, g.Now, op)))
+		}
+		if len(kinds) < 40 {
+			t.Errorf("seed %d: only %d kinds of operations fitted: %v", seed, len(kinds), kinds)
+		}
+	}
+}
+
+func FuzzEffects(f *testing.F) {
+	for seed := range uint64(4) {
+		data := make([]byte, 4096)
+		rand.NewChaCha8([32]byte{byte(seed)}).Read(data)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		st := oprand.Fresh(start)
+		source := &tape{data, rand.NewPCG(1, 2)}
+		g := oprand.New(source, start)
+		for len(source.data) > 0 {
+			if op, err := g.Step(&st); err == nil {
+				wantConsistent(t, st, string(changelog.Append(nil, g.Now, op)))
+			}
+		}
+	})
+}
+
+// Entries with any values end in an error or in a consistent state.
+func FuzzApplyEntry(f *testing.F) {
+	grown := grow(f, oprand.Fresh(start), rand.NewPCG(3, 4), 400)
+	source := rand.NewPCG(5, 6)
+	g := oprand.New(source, start+100_000)
+	st := grown
+	for range 600 {
+		op, _ := g.Step(&st)
+		f.Add(changelog.Append(nil, g.Now, op))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		now, op, err := changelog.NewBatch().Parse(text)
+		if err != nil || dangles(grown, op) {
+			return
+		}
+		st := metatest.Clone(grown)
+		if err := changelog.ApplyEntry(st, changelog.Entry{Version: 1, Time: now, Op: op}); err == nil {
+			wantConsistent(t, st, string(text))
+		}
+	})
+}
+
+// dangles tells whether an operation puts a chunk into a slot that does not
+// exist. Its references are not counted then, as in mfsmaster.
+func dangles(st *meta.State, op changelog.Op) bool {
+	var id meta.ChunkID
+	switch op := op.(type) {
+	case *changelog.Rollback:
+		id = op.Prev
+	case *changelog.SetFileChunk:
+		id = op.Chunk
+	}
+	_, ok := st.Chunks.Get(id)
+	return id != 0 && !ok
+}
