@@ -49,8 +49,12 @@ func (in *input) aclEntries(rec *aclRecord) error {
 	for ; len(b) > 0; b = b[aclEntry:] {
 		list = append(list, meta.ACLEntry{ID: binary.BigEndian.Uint32(b), Perm: binary.BigEndian.Uint16(b[4:])})
 	}
-	rec.acl.Users = list[:rec.users:rec.users]
-	rec.acl.Groups = list[rec.users:]
+	if rec.users > 0 { // an empty list is nil
+		rec.acl.Users = list[:rec.users:rec.users]
+	}
+	if rec.groups > 0 {
+		rec.acl.Groups = list[rec.users:]
+	}
 	return nil
 }
 

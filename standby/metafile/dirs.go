@@ -2,6 +2,7 @@ package metafile
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"mfsstandby/changelog/meta"
@@ -66,6 +67,8 @@ func (t *dirTree) sum() (cycle meta.Inode) {
 	return 0
 }
 
+var errLost = errors.New("the State does not give back what was put into it")
+
 // storeDirs sums up the directories and stores them.
 func (l *loader) storeDirs() error {
 	if ino := l.dirs.sum(); ino != 0 {
@@ -80,11 +83,14 @@ func (l *loader) storeDirs() error {
 	for _, i := range order {
 		l.begin()
 		d := &nodes[i]
-		rec := meta.Dir{Name: d.name, Elements: d.elements, Subdirs: d.subdirs, Stats: d.stats}
+		rec, ok := l.st.Dirs.Edit(d.inode)
+		if !ok {
+			return l.in.failf("directory %d is lost: %w", d.inode, cmp.Or(l.st.Err(), errLost))
+		}
+		*rec = meta.Dir{Name: d.name, Elements: d.elements, Subdirs: d.subdirs, Stats: d.stats}
 		if d.parent >= 0 {
 			rec.Parent = nodes[d.parent].inode
 		}
-		l.st.Dirs.Insert(d.inode, rec)
 	}
 	return l.in.err
 }

@@ -18,6 +18,7 @@ func Empty(st *meta.State, now meta.Time) (Header, error) {
 	st.Inodes.Reserve(0)
 	st.Inodes.Reserve(meta.Root)
 	l.dirs.add(meta.Root)
+	st.Dirs.Insert(meta.Root, meta.Dir{})
 	if err := l.finish(); err != nil {
 		return Header{}, err
 	}

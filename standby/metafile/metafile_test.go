@@ -97,7 +97,7 @@ func contentOf(st *meta.State) content {
 		Servers: collect(st.Servers), Classes: collect(st.Classes), Free: slices.Collect(st.Inodes.ScanFree()),
 	}
 	for parent, list := range st.Edges.Scan() {
-		c.Edges[parent] = list
+		c.Edges[parent] = slices.Clone(list)
 	}
 	for ino, list := range st.Xattrs.Scan() {
 		c.Xattrs[ino] = list

@@ -125,6 +125,7 @@ func (l *loader) nodes() error {
 		case n.Type == meta.TypeDir:
 			counts.Dirs++
 			l.dirs.add(rec.inode)
+			l.st.Dirs.Insert(rec.inode, meta.Dir{}) // filled in by storeDirs
 		case n.Type == meta.TypeSymlink:
 			path, err := l.in.target(&rec)
 			if err != nil {

@@ -1,0 +1,144 @@
+//go:build e2e
+
+package metafile
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mfsstandby/changelog/meta"
+)
+
+// These tests need MooseFS 3.0.117's mfsmaster and mfsmetadump.
+
+func TestRealMfsmetadump(t *testing.T) {
+	for name, dump := range map[string]string{"before.mfs": "before.dump.gz", "after.mfs.gz": "after.dump.gz"} {
+		st, h := mustRead(t, fixture(t, name))
+		path := filepath.Join(t.TempDir(), "metadata.mfs")
+		if err := File(path, "", st, h, WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("mfsmetadump", path).Output()
+		if err != nil {
+			t.Fatalf("mfsmetadump of our %s: %v", name, err)
+		}
+		wantSameLines(t, sortedLines(out), sortedLines(fixture(t, dump)))
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSameLines(t, lines(mustDump(t, file, DumpOptions{MisreadFlocks: true})), lines(out))
+	}
+}
+
+// TestRealMaster starts a master on our file and stops it. What it stored must
+// be what we gave it, but for what its timers did meanwhile, and its checksums
+// those that we compute for what it stored.
+func TestRealMaster(t *testing.T) {
+	for _, name := range []string{"before.mfs", "after.mfs.gz", "sample"} {
+		t.Run(name, func(t *testing.T) {
+			var st *meta.State
+			var h Header
+			if name == "sample" {
+				st, h = mustRead(t, sample().bytes())
+			} else {
+				st, h = mustRead(t, fixture(t, name))
+			}
+			dir := t.TempDir()
+			if err := File(filepath.Join(dir, "metadata.mfs"), "", st, h, WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			runMaster(t, dir)
+			stored, err := os.ReadFile(filepath.Join(dir, "metadata.mfs"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			timers, err := os.ReadFile(filepath.Join(dir, "changelog.0.mfs"))
+			if err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			for _, d := range differences(t, stored, st, CompareOptions{Version: h.Version, Counters: true, Disconnects: true, LockTypes: true}) {
+				if !byTimer(d) || len(timers) == 0 {
+					t.Errorf("the master stored something else: %s; its timers: %s", d, timers)
+				}
+			}
+			sums, err := os.ReadFile(filepath.Join(dir, "metadata.crc"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, h2 := mustRead(t, stored)
+			var crc bytes.Buffer
+			mustWrite(t, again, h2, WriteOptions{CRC: &crc})
+			if !bytes.Equal(crc.Bytes(), sums) {
+				t.Errorf("checksums\n got %X\nwant %X", crc.Bytes(), sums)
+			}
+		})
+	}
+}
+
+// byTimer tells whether a difference can come from a master's timers, which
+// empty trash and sustained files, free inodes and look at quotas.
+func byTimer(d string) bool {
+	for _, prefix := range []string{"HEAD Version", "NODE ", "EDGE detached", "FREE", "QUOT", "CHNK", "CSDB"} {
+		if strings.HasPrefix(d, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// runMaster runs a master in dir from its start to its clean end.
+func runMaster(t *testing.T, dir string) {
+	t.Helper()
+	config := fmt.Sprintf("WORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = %s\nEXPORTS_FILENAME = %s/exports\nTOPOLOGY_FILENAME = %s/topology\n", dir, dir, dir)
+	for _, service := range []string{"MATOML", "MATOCS", "MATOCL"} {
+		config += fmt.Sprintf("%s_LISTEN_HOST = 127.0.0.1\n%s_LISTEN_PORT = %d\n", service, service, freePort(t))
+	}
+	for file, text := range map[string]string{"config": config, "exports": "* / rw\n", "topology": ""} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	master := exec.Command("mfsmaster", "-f", "-c", filepath.Join(dir, "config"), "start")
+	output, err := master.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	master.Stdout = master.Stderr
+	if err := master.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(time.Minute, func() { master.Process.Kill() })
+	defer watchdog.Stop()
+	var log strings.Builder
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		fmt.Fprintln(&log, lines.Text())
+		if strings.Contains(lines.Text(), "daemon initialized properly") {
+			if err := master.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := master.Wait(); err != nil {
+		t.Fatalf("mfsmaster: %v\n%s", err, log.String())
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
