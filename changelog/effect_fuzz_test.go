@@ -31,6 +31,9 @@ func (t *tape) Uint64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
+// maxTape bounds the work of one run.
+const maxTape = 1024
+
 // grow applies random operations until count of them fitted.
 func grow(t testing.TB, st *meta.State, source rand.Source, count int) *meta.State {
 	g := oprand.New(source, start)
@@ -72,13 +75,13 @@ func TestEffectsKeepStateConsistent(t *testing.T) {
 
 func FuzzEffects(f *testing.F) {
 	for seed := range uint64(4) {
-		data := make([]byte, 4096)
+		data := make([]byte, maxTape)
 		rand.NewChaCha8([32]byte{byte(seed)}).Read(data)
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st := oprand.Fresh(start)
-		source := &tape{data, rand.NewPCG(1, 2)}
+		source := &tape{data[:min(len(data), maxTape)], rand.NewPCG(1, 2)}
 		g := oprand.New(source, start)
 		for len(source.data) > 0 {
 			if op, err := g.Step(&st); err == nil {
