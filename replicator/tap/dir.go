@@ -132,7 +132,7 @@ func (d *Dir) Drain() {
 func (d *Dir) Torn() []TornLine {
 	var torn []TornLine
 	for _, t := range d.tails {
-		if offset, text := t.rest(); t.size == 0 && len(text) > 0 {
+		if offset, text := t.rest(); !t.ahead && len(text) > 0 {
 			torn = append(torn, TornLine{Name: t.name, Offset: offset, Text: bytes.Clone(text)})
 		}
 	}

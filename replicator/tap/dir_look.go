@@ -165,14 +165,14 @@ func (d *Dir) consider(f *found) (opened bool, err error) {
 // it repeats must be what it had.
 func (d *Dir) shrunk(t *tail, f *found) error {
 	t.name = filepath.Join(d.cfg.Path, f.name)
-	if f.size >= t.off {
+	if f.size >= t.src.off {
 		return nil
 	}
 	st, err := t.file.Stat()
 	if err != nil {
 		return err
 	}
-	if st.Size() < t.off {
+	if st.Size() < t.src.off {
 		d.cfg.Event(Event{Kind: Truncated, Text: t.name, Version: d.m.want})
 		t.restart()
 	}
@@ -187,7 +187,7 @@ func (d *Dir) retire(names map[fileID]string) {
 		name := names[t.id]
 		_, current := changelogName(name)
 		offset, torn := t.rest()
-		ended := t.size == 0 && len(torn) == 0 && t.last < d.m.want && t.off > 0
+		ended := !t.ahead && len(torn) == 0 && t.last < d.m.want && t.src.off > 0
 		if d.started && !current && t.rotated && ended {
 			t.file.Close()
 			d.done[t.id] = doneTo{offset}

@@ -56,27 +56,27 @@ func TestDirStarts(t *testing.T) {
 		last        meta.Version
 		want        string // error after the entries; "" is io.EOF when drained
 	}{
-		{"current file", []string{"changelog.0.mfs", changelog(5, 9)}, 5, 5, 9, ""},
-		{"in the middle", []string{"changelog.0.mfs", changelog(5, 9)}, 7, 7, 9, ""},
+		{"current file", []string{"changelog.0.mfs", logOf(5, 9)}, 5, 5, 9, ""},
+		{"in the middle", []string{"changelog.0.mfs", logOf(5, 9)}, 7, 7, 9, ""},
 		{"nothing yet", nil, 5, 5, 4, ""},
-		{"from old files", []string{"changelog.0.mfs", changelog(30, 39), "changelog.1.mfs", changelog(20, 29),
-			"changelog.2.mfs", changelog(10, 19), "changelog.10.mfs", changelog(1, 9)}, 12, 12, 39, ""},
-		{"only a metalogger's", []string{"changelog_ml.0.mfs", changelog(30, 39), "changelog_ml.1.mfs", changelog(20, 29)}, 25, 25, 39, ""},
-		{"a metalogger's copies overlap", []string{"changelog_ml.0.mfs", changelog(27, 39), "changelog_ml_back.0.mfs", changelog(20, 30),
-			"changelog_ml_back.1.mfs", changelog(10, 19)}, 12, 12, 39, ""},
-		{"master and metalogger in one place", []string{"changelog.0.mfs", changelog(30, 39), "changelog.1.mfs", changelog(20, 29),
-			"changelog_ml.0.mfs", changelog(15, 45)}, 20, 20, 45, ""},
-		{"other files lie there", []string{"changelog.0.mfs", changelog(5, 9), "changelog.0.mfs.old", changelog(1, 3), "changelog.mfs", "x",
-			"changelog.a.mfs", "x", "changelog..mfs", "x", "metadata.mfs", "x", "changelog_ml.tmp", changelog(10, 20)}, 5, 5, 9, ""},
-		{"an old file has a torn end, another has it whole", []string{"changelog.0.mfs", changelog(10, 12), "changelog.1.mfs", changelog(5, 8) + "9: 1|CR",
-			"changelog_ml.1.mfs", changelog(5, 9)}, 5, 5, 12, ""},
-		{"hole", []string{"changelog.0.mfs", changelog(10, 12), "changelog.1.mfs", changelog(5, 8)}, 5, 5, 8, "no entries 9 to 9 (next is 10)"},
-		{"hole where a line is torn", []string{"changelog.0.mfs", changelog(10, 12), "changelog.1.mfs", changelog(5, 8) + "9: 1|CR"}, 5, 5, 8,
+		{"from old files", []string{"changelog.0.mfs", logOf(30, 39), "changelog.1.mfs", logOf(20, 29),
+			"changelog.2.mfs", logOf(10, 19), "changelog.10.mfs", logOf(1, 9)}, 12, 12, 39, ""},
+		{"only a metalogger's", []string{"changelog_ml.0.mfs", logOf(30, 39), "changelog_ml.1.mfs", logOf(20, 29)}, 25, 25, 39, ""},
+		{"a metalogger's copies overlap", []string{"changelog_ml.0.mfs", logOf(27, 39), "changelog_ml_back.0.mfs", logOf(20, 30),
+			"changelog_ml_back.1.mfs", logOf(10, 19)}, 12, 12, 39, ""},
+		{"master and metalogger in one place", []string{"changelog.0.mfs", logOf(30, 39), "changelog.1.mfs", logOf(20, 29),
+			"changelog_ml.0.mfs", logOf(15, 45)}, 20, 20, 45, ""},
+		{"other files lie there", []string{"changelog.0.mfs", logOf(5, 9), "changelog.0.mfs.old", logOf(1, 3), "changelog.mfs", "x",
+			"changelog.a.mfs", "x", "changelog..mfs", "x", "metadata.mfs", "x", "changelog_ml.tmp", logOf(10, 20)}, 5, 5, 9, ""},
+		{"an old file has a torn end, another has it whole", []string{"changelog.0.mfs", logOf(10, 12), "changelog.1.mfs", logOf(5, 8) + "9: 1|CR",
+			"changelog_ml.1.mfs", logOf(5, 9)}, 5, 5, 12, ""},
+		{"hole", []string{"changelog.0.mfs", logOf(10, 12), "changelog.1.mfs", logOf(5, 8)}, 5, 5, 8, "no entries 9 to 9 (next is 10)"},
+		{"hole where a line is torn", []string{"changelog.0.mfs", logOf(10, 12), "changelog.1.mfs", logOf(5, 8) + "9: 1|CR"}, 5, 5, 8,
 			`at offset 176, is torn: "9: 1|CR"`},
-		{"starts too early", []string{"changelog.0.mfs", changelog(10, 12)}, 3, 3, 2, "no entries 3 to 9 (next is 10)"},
-		{"other text", []string{"changelog.0.mfs", changelog(5, 9), "changelog_ml.0.mfs", changelog(5, 6) + "7: 1|A()\n"}, 5, 5, 6, `entry 7 is "`},
-		{"bad line", []string{"changelog.0.mfs", changelog(5, 6) + "what\n"}, 5, 5, 6, "changelog.0.mfs:3: line does not start with"},
-		{"goes back within a file", []string{"changelog.0.mfs", changelog(5, 9) + changelog(7, 7)}, 5, 5, 9, "goes back"},
+		{"starts too early", []string{"changelog.0.mfs", logOf(10, 12)}, 3, 3, 2, "no entries 3 to 9 (next is 10)"},
+		{"other text", []string{"changelog.0.mfs", logOf(5, 9), "changelog_ml.0.mfs", logOf(5, 6) + "7: 1|A()\n"}, 5, 5, 6, `entry 7 is "`},
+		{"bad line", []string{"changelog.0.mfs", logOf(5, 6) + "what\n"}, 5, 5, 6, "changelog.0.mfs:3: column 1: number expected"},
+		{"goes back within a file", []string{"changelog.0.mfs", logOf(5, 9) + logOf(7, 7)}, 5, 5, 9, "goes back"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := follow(t, dirOf(t, tc.files...), Position{Next: tc.from})
@@ -95,44 +95,44 @@ func TestDirStarts(t *testing.T) {
 }
 
 func TestDirFollowsRotation(t *testing.T) {
-	dir := dirOf(t, "changelog.0.mfs", changelog(1, 3)+"4: 17954")
+	dir := dirOf(t, "changelog.0.mfs", logOf(1, 3)+"4: 17954")
 	current := filepath.Join(dir, "changelog.0.mfs")
 	d := follow(t, dir, Position{Next: 1})
 	take(t, d, 1, 3)
 	idle(t, d) // half a line is not an entry
 
-	appendTo(t, current, changelog(4, 4)[len("4: 17954"):])
+	appendTo(t, current, logOf(4, 4)[len("4: 17954"):])
 	take(t, d, 4, 4)
 
-	appendTo(t, current, changelog(5, 6)) // not read before the file has another name
+	appendTo(t, current, logOf(5, 6)) // not read before the file has another name
 	rotate(t, dir, 3)
 	take(t, d, 5, 6)
 	idle(t, d) // there is no current file now
-	appendTo(t, current, changelog(7, 8))
+	appendTo(t, current, logOf(7, 8))
 	take(t, d, 7, 8)
 
 	for v := meta.Version(9); v <= 11; v++ { // several rotations between two looks
-		appendTo(t, current, changelog(v, v))
+		appendTo(t, current, logOf(v, v))
 		rotate(t, dir, 5)
 	}
-	appendTo(t, current, changelog(12, 12))
+	appendTo(t, current, logOf(12, 12))
 	take(t, d, 9, 12)
 
-	appendTo(t, current, changelog(13, 13))
+	appendTo(t, current, logOf(13, 13))
 	if err := os.Remove(current); err != nil { // BACK_LOGS = 0
 		t.Fatal(err)
 	}
-	appendTo(t, current, changelog(14, 14))
+	appendTo(t, current, logOf(14, 14))
 	take(t, d, 13, 14)
 
-	appendTo(t, current, changelog(15, 15)+"16: 179")
+	appendTo(t, current, logOf(15, 15)+"16: 179")
 	d.Drain()
 	take(t, d, 15, 15)
 	if err := takeError(t, d); err != io.EOF {
 		t.Fatalf("drained: got error %v, want the end", err)
 	}
 	torn := d.Torn()
-	if len(torn) != 1 || string(torn[0].Text) != "16: 179" || torn[0].Name != current || torn[0].Offset != int64(len(changelog(14, 15))) {
+	if len(torn) != 1 || string(torn[0].Text) != "16: 179" || torn[0].Name != current || torn[0].Offset != int64(len(logOf(14, 15))) {
 		t.Fatalf("torn lines are %+v", torn)
 	}
 	if len(d.tails) > 3 {
@@ -148,17 +148,17 @@ func TestDirSeesAnotherHistory(t *testing.T) {
 		want   string
 	}{
 		{"current file replaced by another history", func(t *testing.T, dir string) {
-			rename(t, write(t, filepath.Join(dir, "new"), changelog(3, 5)+other(6)), filepath.Join(dir, "changelog.0.mfs"))
+			rename(t, write(t, filepath.Join(dir, "new"), logOf(3, 5)+other(6)), filepath.Join(dir, "changelog.0.mfs"))
 		}, `changelog.0.mfs:4: entry 6 is "17|UNLINK(1,x):6", not what was read before`},
 		{"truncated and written again otherwise", func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "changelog.0.mfs"), other(9))
 		}, `changelog.0.mfs:1: entry 9 is "17|UNLINK(1,x):9"`},
 		{"goes on, then hole", func(t *testing.T, dir string) {
-			appendTo(t, filepath.Join(dir, "changelog.0.mfs"), changelog(12, 12))
+			appendTo(t, filepath.Join(dir, "changelog.0.mfs"), logOf(12, 12))
 		}, "no entries 11 to 11"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			dir := dirOf(t, "changelog.0.mfs", changelog(1, 10))
+			dir := dirOf(t, "changelog.0.mfs", logOf(1, 10))
 			d := follow(t, dir, Position{Next: 1})
 			take(t, d, 1, 10)
 			tc.change(t, dir)
@@ -168,10 +168,10 @@ func TestDirSeesAnotherHistory(t *testing.T) {
 }
 
 func TestDirSeesAnOlderFile(t *testing.T) {
-	dir := dirOf(t, "changelog.0.mfs", changelog(100001, 100002))
+	dir := dirOf(t, "changelog.0.mfs", logOf(100001, 100002))
 	d := follow(t, dir, Position{Next: 100001})
 	take(t, d, 100001, 100002)
-	rename(t, write(t, filepath.Join(dir, "new"), changelog(7, 8)), filepath.Join(dir, "changelog.0.mfs"))
+	rename(t, write(t, filepath.Join(dir, "new"), logOf(7, 8)), filepath.Join(dir, "changelog.0.mfs"))
 	err := takeError(t, d)
 	wantText(t, err, "a new file begins with it although entry 100002 was read already")
 	if !errors.Is(err, ErrDiverged) {
@@ -180,15 +180,15 @@ func TestDirSeesAnOlderFile(t *testing.T) {
 }
 
 func TestDirCompletesATruncatedFile(t *testing.T) {
-	dir := dirOf(t, "changelog.0.mfs", changelog(1, 10))
+	dir := dirOf(t, "changelog.0.mfs", logOf(1, 10))
 	var events []Kind
 	d := follow(t, dir, Position{Next: 1}, func(e Event) { events = append(events, e.Kind) })
 	take(t, d, 1, 10)
-	write(t, filepath.Join(dir, "changelog.0.mfs"), changelog(9, 9))
+	write(t, filepath.Join(dir, "changelog.0.mfs"), logOf(9, 9))
 	for len(events) == 0 {
 		idle(t, d)
 	}
-	appendTo(t, filepath.Join(dir, "changelog.0.mfs"), changelog(10, 12))
+	appendTo(t, filepath.Join(dir, "changelog.0.mfs"), logOf(10, 12))
 	take(t, d, 11, 12)
 	if events[0] != Truncated {
 		t.Fatalf("events are %v", events)
@@ -197,9 +197,9 @@ func TestDirCompletesATruncatedFile(t *testing.T) {
 
 func TestDirVerifiesWhereItStarts(t *testing.T) {
 	for _, tc := range []struct{ name, files, last, want, event string }{
-		{"same history", changelog(5, 12), text(9), "", ""},
-		{"other history", changelog(5, 12), "1|A()", `entry 9 is "1795400009|CREATE(1,f9,1,438,18,0,0,0):10", but was "1|A()" before`, ""},
-		{"entry before is gone", changelog(10, 12), text(9), "", "unverified"},
+		{"same history", logOf(5, 12), text(9), "", ""},
+		{"other history", logOf(5, 12), "1|A()", `entry 9 is "1795400009|CREATE(1,f9,1,438,18,0,0,0):10", but was "1|A()" before`, ""},
+		{"entry before is gone", logOf(10, 12), text(9), "", "unverified"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			event := ""
@@ -230,7 +230,7 @@ func TestDirRandomWriter(t *testing.T) {
 			n := meta.Version(rnd.IntN(200))
 			if v <= last {
 				n = min(n, last-v+1)
-				pending += changelog(v, v+n-1)
+				pending += logOf(v, v+n-1)
 				v += n
 			}
 			cut := rnd.IntN(len(pending) + 1)

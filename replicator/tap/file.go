@@ -96,7 +96,7 @@ func (s *Files) Next(ctx context.Context) (Batch, error) {
 func (s *Files) end(ahead meta.Version) error {
 	for _, l := range s.lines {
 		offset, text := l.rest()
-		if v := leadingVersion(text); len(text) > 0 && l.size == 0 && (v == 0 || v >= s.m.want) {
+		if v := leadingVersion(text); len(text) > 0 && !l.ahead && (v == 0 || v >= s.m.want) {
 			return &TornLine{Name: l.name, Offset: offset, Text: append([]byte(nil), text...)}
 		}
 	}
@@ -105,7 +105,7 @@ func (s *Files) end(ahead meta.Version) error {
 	}
 	gap := &GapError{Want: s.m.want, Have: ahead, Source: "changelog"}
 	for _, l := range s.lines {
-		if l.size > 0 && l.head.Version == ahead {
+		if l.ahead && l.head.Version == ahead {
 			gap.Source = l.where()
 		}
 	}

@@ -17,8 +17,8 @@ func text(v meta.Version) string {
 	return fmt.Sprintf("17954%05d|CREATE(1,f%d,1,438,18,0,0,0):%d", v%100000, v, v+1)
 }
 
-// changelog is the file with entries from..to.
-func changelog(from, to meta.Version) string {
+// logOf is the file with entries from..to.
+func logOf(from, to meta.Version) string {
 	var b strings.Builder
 	for v := from; v <= to; v++ {
 		fmt.Fprintf(&b, "%d: %s\n", v, text(v))

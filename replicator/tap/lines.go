@@ -7,124 +7,92 @@ import (
 	"io"
 	"os"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
 )
 
-// lineBuffer is how much of a file is read at once; it holds any legal line.
-const lineBuffer = 512 << 10
-
-// maxLine is the longest line, version and newline included.
-const maxLine = wire.MaxEntryText + 24
-
-// lines reads the complete lines "VERSION: TEXT\n" of one changelog file from
-// front to back. The file may grow meanwhile; bytes after the last newline are
-// left until their newline is there.
+// lines is the cursor over one changelog file, from front to back. The file
+// may grow meanwhile; what is after the last newline is left until its newline
+// is there.
 type lines struct {
-	name string // for messages
+	name  string // for messages
+	src   *tailReader
+	r     *changelog.Reader
+	taken int          // lines
+	last  meta.Version // version of the line taken last
+	head  Entry        // the next line, if ahead
+	ahead bool
+}
+
+// tailReader reads a file that may grow, each time from where it was.
+type tailReader struct {
 	file io.ReaderAt
-	buf  []byte
-	pos  int          // first byte of buf not taken yet
-	end  int          // end of what was read into buf
-	off  int64        // offset in the file of buf[end]
-	line int64        // lines taken
-	last meta.Version // version of the line taken last
-	head Entry        // the line at pos, if size > 0
-	size int          // its bytes, newline included
+	off  int64
+}
+
+func (t *tailReader) Read(p []byte) (int, error) {
+	n, err := t.file.ReadAt(p, t.off)
+	t.off += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 func newLines(name string, file io.ReaderAt) *lines {
-	return &lines{name: name, file: file}
+	l := &lines{name: name, src: &tailReader{file: file}}
+	l.restart()
+	return l
 }
 
 // restart goes back to the front of the file.
 func (l *lines) restart() {
-	l.pos, l.end, l.off, l.line, l.last, l.size = 0, 0, 0, 0, 0, 0
+	l.src.off, l.taken, l.last, l.ahead = 0, 0, 0, false
+	l.r = changelog.NewReader(l.src, l.name)
 }
 
 // where names the line at the head.
-func (l *lines) where() string { return fmt.Sprintf("%s:%d", l.name, l.line+1) }
+func (l *lines) where() string { return fmt.Sprintf("%s:%d", l.name, l.taken+1) }
 
 // peek returns the first line not taken. ok is false when the file has no
 // further complete line now. The text is valid until the next peek after pop.
 func (l *lines) peek() (e Entry, ok bool, err error) {
-	if l.size > 0 {
+	if l.ahead {
 		return l.head, true, nil
 	}
-	for {
-		if i := bytes.IndexByte(l.buf[l.pos:l.end], '\n'); i >= 0 {
-			return l.parse(l.buf[l.pos : l.pos+i])
-		}
-		if l.end-l.pos > maxLine {
-			return Entry{}, false, fmt.Errorf("%s: line is longer than %d bytes", l.where(), maxLine)
-		}
-		if more, err := l.fill(); err != nil || !more {
-			return Entry{}, false, err
-		}
+	v, text, err := l.r.Next()
+	switch {
+	case err == io.EOF || errors.Is(err, changelog.ErrTornLine):
+		return Entry{}, false, nil
+	case err != nil:
+		return Entry{}, false, err
+	case v == 0:
+		return Entry{}, false, fmt.Errorf("%s: version is 0", l.where())
+	case v <= l.last:
+		return Entry{}, false, &DivergedError{Version: v, Seen: bytes.Clone(text), Source: l.where(),
+			Reason: fmt.Sprintf("version goes back, the line before has %d: the primary was restored from an older state, or the file is a mixture", l.last)}
 	}
+	if err := checkText(text); err != nil {
+		return Entry{}, false, fmt.Errorf("%s: %w", l.where(), err)
+	}
+	l.head, l.ahead = Entry{Version: v, Text: text}, true
+	return l.head, true, nil
 }
 
 // pop takes the line that peek returned.
 func (l *lines) pop() {
-	l.last = l.head.Version
-	l.pos += l.size
-	l.size = 0
-	l.line++
+	l.last, l.ahead = l.head.Version, false
+	l.taken++
 }
 
-// fill reads on; it returns false at the present end of the file.
-func (l *lines) fill() (more bool, err error) {
-	if l.buf == nil {
-		l.buf = make([]byte, lineBuffer)
-	}
-	if l.pos > 0 {
-		l.end = copy(l.buf, l.buf[l.pos:l.end])
-		l.pos = 0
-	}
-	n, err := l.file.ReadAt(l.buf[l.end:], l.off)
-	l.end += n
-	l.off += int64(n)
-	if err != nil && err != io.EOF {
-		return false, fmt.Errorf("%s at offset %d: %w", l.name, l.off, err)
-	}
-	return n > 0, nil
-}
-
-// rest returns the bytes after the last complete line, once peek found none.
+// rest returns what is after the last complete line, once peek found no more:
+// where it begins, and as much of it as a message may need.
 func (l *lines) rest() (offset int64, text []byte) {
-	return l.off - int64(l.end-l.pos), l.buf[l.pos:l.end]
-}
-
-func (l *lines) parse(line []byte) (Entry, bool, error) {
-	v, text, err := SplitLine(line)
-	if err != nil {
-		return Entry{}, false, fmt.Errorf("%s: %w", l.where(), err)
-	}
-	if v <= l.last {
-		return Entry{}, false, &DivergedError{Version: v, Seen: bytes.Clone(text), Source: l.where(),
-			Reason: fmt.Sprintf("version goes back, the line before has %d: the primary was restored from an older state, or the file is a mixture", l.last)}
-	}
-	l.head, l.size = Entry{Version: v, Text: text}, len(line)+1
-	return l.head, true, nil
-}
-
-// SplitLine takes a line of a changelog file, without its newline, apart. It
-// returns an error for anything that a master does not write; what is inside
-// the parentheses of the operation is not looked at.
-func SplitLine(line []byte) (meta.Version, []byte, error) {
-	var v uint64
-	i := 0
-	for ; i < len(line) && line[i]-'0' <= 9; i++ {
-		if v > (1<<64-1-9)/10 {
-			return 0, nil, fmt.Errorf("version is too large in %q", clip(line))
-		}
-		v = v*10 + uint64(line[i]-'0')
-	}
-	if i == 0 || v == 0 || line[0] == '0' || len(line) < i+2 || line[i] != ':' || line[i+1] != ' ' {
-		return 0, nil, fmt.Errorf("line does not start with \"VERSION: \": %q", clip(line))
-	}
-	text := line[i+2:]
-	return meta.Version(v), text, checkText(text)
+	offset = l.r.Offset()
+	text = make([]byte, min(l.src.off-offset, 64<<10))
+	n, _ := l.src.file.ReadAt(text, offset)
+	return offset, text[:n]
 }
 
 var errText = errors.New("entry is not TIME|OPERATION(ARGUMENTS)[:RESULTS]")
@@ -200,7 +168,7 @@ func lastVersion(f *os.File) (meta.Version, error) {
 	if err != nil {
 		return 0, err
 	}
-	n := min(st.Size(), 2*maxLine)
+	n := min(st.Size(), 2*(wire.MaxEntryText+24))
 	buf := make([]byte, n)
 	if _, err := f.ReadAt(buf, st.Size()-n); err != nil && err != io.EOF {
 		return 0, err

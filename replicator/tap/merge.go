@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/wire"
 
 	"github.com/zeebo/xxh3"
 )
@@ -104,7 +105,7 @@ func (m *merger) seek(c cursor) (Entry, bool, error) {
 // after some entries, those are delivered first: the caller asks again.
 func (m *merger) collect(b *batcher) (ahead meta.Version, err error) {
 	b.reset()
-	for !b.full(maxLine) {
+	for !b.full(wire.MaxEntryText) {
 		e, ok, ahead, err := m.next()
 		if err != nil || !ok {
 			return ahead, err
