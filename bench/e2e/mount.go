@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount is a running mfsmount: one session of the master.
+type Mount struct {
+	*Process
+	Path string
+}
+
+// Mount mounts the file system at Dir/name as the client of the given address.
+// Further arguments go to mfsmount.
+func (c *Cluster) Mount(name, address string, args ...string) (*Mount, error) {
+	path := c.path(name)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("making a mount point: %w", err)
+	}
+	// Without caches a client sees what the others did at once.
+	front := []string{"-f", "-H", MasterIP, "-B", address, "-o", "mfsattrcacheto=0,mfsentrycacheto=0,mfsdirentrycacheto=0,mfsxattrcacheto=0,mfsgroupscacheto=0,mfsnice=0"}
+	p, err := start(c.Command("mfsmount", append(append(front, args...), path)...), c.path("log"), name)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mount{p, path}
+	err = waitFor("the mount", startLimit, func() bool { return mounted(path) || !p.Running() })
+	if err == nil && !p.Running() {
+		err = errors.New("mfsmount ended")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("mounting %s: %w; its log ends with:\n%s", path, err, p.LogTail()), m.Unmount())
+	}
+	return m, nil
+}
+
+// Unmount ends the session. Whoever still uses the mount gets errors.
+func (m *Mount) Unmount() error {
+	if mounted(m.Path) {
+		if err := unix.Unmount(m.Path, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmounting %s: %w", m.Path, err)
+		}
+	}
+	select {
+	case <-m.done:
+	case <-time.After(5 * time.Second): // open files keep it alive
+		m.Kill()
+	}
+	return nil
+}
+
+func mounted(path string) bool {
+	f, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if fields := strings.Fields(s.Text()); len(fields) > 1 && fields[1] == path {
+			return true
+		}
+	}
+	return false
+}

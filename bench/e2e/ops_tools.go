@@ -1,0 +1,321 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// tool runs a MooseFS program as the current user.
+func (k *worker) tool(name string, args ...string) error {
+	out, err := k.cluster.CommandAs(k.user, name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %q: %w: %s", name, args, err, out)
+	}
+	return nil
+}
+
+// recursively says -r in a third of the cases.
+func (k *worker) recursively() []string {
+	if k.chance(33) {
+		return []string{"-r"}
+	}
+	return nil
+}
+
+// target picks what a tool works on: more often a directory than elsewhere.
+func (k *worker) target() (string, error) {
+	if k.chance(60) {
+		return k.on(k.dir()), nil
+	}
+	path, err := k.file()
+	return k.on(path), err
+}
+
+// change runs a tool with options, maybe -r, a value and a target.
+func (k *worker) change(name string, args ...string) error {
+	path, err := k.target()
+	if err != nil {
+		return err
+	}
+	return k.tool(name, append(append(k.recursively(), args...), path)...)
+}
+
+func (k *worker) toolTrashTime() error {
+	seconds := oneOf(k, []string{"0", "0", "0", "1", "3600", "7200", "100000", "3600+", "3600-"})
+	return k.change("mfssettrashtime", seconds)
+}
+
+func (k *worker) toolClass() error {
+	switch k.rng.IntN(4) {
+	case 0:
+		return k.change("mfssetgoal", oneOf(k, []string{"1", "2", "3", "2+", "2-"}))
+	case 1:
+		return k.change("mfsxchgsclass", oneOf(k, []string{"1", "2", "3"}), k.class())
+	}
+	return k.change("mfssetsclass", k.class())
+}
+
+// class names a predefined class or one that mfsscadmin may have made.
+func (k *worker) class() string {
+	if n := k.classes.Load(); n > 0 && k.chance(50) {
+		return fmt.Sprintf("class%d", k.rng.Int64N(n))
+	}
+	return oneOf(k, []string{"1", "2", "3"})
+}
+
+var eattrs = []string{"noowner", "noattrcache", "noentrycache", "nodatacache", "snapshot"}
+
+func (k *worker) toolSetEattr() error {
+	attr := oneOf(k, eattrs)
+	if k.chance(20) {
+		attr = oneOf(k, []string{"undeletable", "appendonly", "immutable"})
+		path, err := k.file()
+		if err != nil {
+			return err
+		}
+		return k.tool("mfsseteattr", "-f", attr, k.on(path)) // on directories they would stop the others
+	}
+	return k.change("mfsseteattr", "-f", attr)
+}
+
+func (k *worker) toolDelEattr() error {
+	attr := oneOf(k, append([]string{"undeletable", "appendonly", "immutable", "immutable"}, eattrs...))
+	return k.change("mfsdeleattr", "-f", attr)
+}
+
+func (k *worker) toolQuota() error {
+	var args []string
+	for _, limit := range []struct {
+		soft, hard string
+		most       int
+	}{{"-i", "-I", 500}, {"-l", "-L", 4 << 20}, {"-s", "-S", 8 << 20}, {"-r", "-R", 16 << 20}} {
+		if k.chance(30) {
+			args = append(args, limit.soft, fmt.Sprint(k.rng.IntN(limit.most)))
+		}
+		if k.chance(15) {
+			args = append(args, limit.hard, fmt.Sprint(limit.most/2+k.rng.IntN(limit.most)))
+		}
+	}
+	if k.chance(40) {
+		args = append(args, "-p", fmt.Sprint(1+k.rng.IntN(60)))
+	}
+	if len(args) == 0 {
+		args = []string{"-i", "10"}
+	}
+	return k.tool("mfssetquota", append(args, k.on(k.dir()))...)
+}
+
+func (k *worker) toolDelQuota() error {
+	return k.tool("mfsdelquota", oneOf(k, []string{"-a", "-A", "-aA", "-i", "-L"}), k.on(k.dir()))
+}
+
+func (k *worker) toolSnapshot() error {
+	var args []string
+	for _, option := range []string{"-o", "-c", "-p"} {
+		if k.chance(35) {
+			args = append(args, option)
+		}
+	}
+	root := k.root()
+	source := k.dir()
+	if k.chance(40) {
+		var err error
+		if source, err = k.file(); err != nil {
+			return err
+		}
+	} else if k.tooLarge(filepath.Join(root, source)) {
+		return errNothing
+	}
+	target := k.newPath()
+	if k.chance(50) {
+		target = k.dir() // into it, or over what is there
+	}
+	if err := k.tool("mfsmakesnapshot", append(args, filepath.Join(root, source), filepath.Join(root, target))...); err != nil {
+		return err
+	}
+	k.learn(target)
+	return nil
+}
+
+// tooLarge keeps snapshots of snapshots from filling everything.
+func (k *worker) tooLarge(path string) bool {
+	count := 0
+	filepath.WalkDir(path, func(string, os.DirEntry, error) error {
+		if count++; count > 300 {
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return count > 300
+}
+
+// learn adds what a tool made.
+func (k *worker) learn(path string) {
+	real := k.on(path)
+	filepath.WalkDir(real, func(p string, e os.DirEntry, err error) error {
+		if err != nil {
+			return nil // without the rights to read it, it stays unknown
+		}
+		if rel, err := filepath.Rel(real, p); err == nil {
+			k.names.add(filepath.Join(path, rel), e.IsDir())
+		}
+		return nil
+	})
+}
+
+func (k *worker) toolRemoveSnapshot() error {
+	args := []string{k.on(k.dir())}
+	if base := filepath.Base(args[0]); strings.HasPrefix(base, "base") {
+		return errNothing
+	}
+	if k.chance(60) {
+		args = append([]string{"-f"}, args...)
+	}
+	return k.tool("mfsrmsnapshot", args...)
+}
+
+func (k *worker) toolAppend() error {
+	to, err := k.file()
+	if err != nil {
+		return err
+	}
+	from, err := k.file()
+	if err != nil {
+		return err
+	}
+	if info, err := os.Lstat(k.on(to)); err == nil && info.Size() > 1<<30 {
+		return errNothing
+	}
+	root := k.root()
+	args := []string{filepath.Join(root, to), filepath.Join(root, from)}
+	if k.chance(30) {
+		args = append([]string{"-s", fmt.Sprintf("%d:%d", k.rng.IntN(2), k.rng.IntN(4))}, args...)
+	}
+	return k.tool("mfsappendchunks", args...)
+}
+
+func (k *worker) toolArchive() error {
+	path, err := k.target()
+	if err != nil {
+		return err
+	}
+	return k.tool(oneOf(k, []string{"mfssetarchive", "mfssetarchive", "mfsclrarchive"}), path)
+}
+
+func (k *worker) toolRepair() error {
+	path, err := k.file()
+	if err != nil {
+		return err
+	}
+	return k.tool("mfsfilerepair", k.on(path))
+}
+
+// toolClassAdmin makes, copies, renames, changes and removes storage classes.
+func (k *worker) toolClassAdmin() error {
+	admin := func(args ...string) error {
+		return k.tool("mfsscadmin", append([]string{k.root()}, args...)...)
+	}
+	n := k.classes.Load()
+	some := fmt.Sprintf("class%d", k.rng.Int64N(n+1))
+	fresh := func() string { return fmt.Sprintf("class%d", k.classes.Add(1)-1) }
+	switch k.rng.IntN(6) {
+	case 0, 1:
+		labels := oneOf(k, []string{"A", "A,B", "2*", "A+B,C", "[A+B],*", "2A"})
+		args := []string{"create", "-K", labels, "-m", oneOf(k, []string{"l", "s", "d"})}
+		if k.chance(40) {
+			args = append(args, "-A", "2B", "-d", fmt.Sprint(1+k.rng.IntN(3)))
+		}
+		if k.chance(30) {
+			args = append(args, "-C", "C", "-a", "1")
+		}
+		return admin(append(args, fresh())...)
+	case 2:
+		return admin("copy", some, fresh())
+	case 3:
+		return admin("rename", some, fmt.Sprintf("renamed %%,%d", k.rng.IntN(1000)))
+	case 4:
+		return admin("delete", some)
+	}
+	return admin("modify", "-K", oneOf(k, []string{"B", "A,A", "*"}), some)
+}
+
+// trashEntries are the files in trash, as the flat meta mount names them.
+func (k *worker) trashEntry() (string, error) {
+	if k.cluster.meta == nil {
+		return "", errNothing
+	}
+	dir, err := os.Open(filepath.Join(k.cluster.meta.Path, "trash"))
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	list, err := dir.Readdirnames(2000)
+	if err != nil {
+		return "", err
+	}
+	for range 10 {
+		if name := oneOf(k, list); name != "undel" && name != "." && name != ".." {
+			return filepath.Join(dir.Name(), name), nil
+		}
+	}
+	return "", errNothing
+}
+
+func (k *worker) undelete() error {
+	path, err := k.trashEntry()
+	if err != nil {
+		return err
+	}
+	return unix.Rename(path, filepath.Join(filepath.Dir(path), "undel", filepath.Base(path)))
+}
+
+func (k *worker) purge() error {
+	path, err := k.trashEntry()
+	if err != nil {
+		return err
+	}
+	return unix.Unlink(path)
+}
+
+func (k *worker) setTrashPath() error {
+	path, err := k.trashEntry()
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(k.dir(), oneOf(k, []string{"back", "deep/er/path %,)", "x"}), k.name())
+	return os.WriteFile(path, []byte(to), 0)
+}
+
+// shortSession mounts, does something and unmounts.
+func (k *worker) shortSession() error {
+	k.special.Lock()
+	defer k.special.Unlock()
+	n := k.mounts.Add(1)
+	var args []string
+	if k.chance(40) {
+		args = []string{"-S", "/base1"}
+	}
+	m, err := k.cluster.Mount(fmt.Sprintf("short%d", n), mountIP(5), args...)
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile(filepath.Join(m.Path, fmt.Sprintf("short%d", n)), nil, 0o644)
+	if closing := m.Unmount(); err == nil {
+		err = closing
+	}
+	return err
+}
+
+// maintenance switches the maintenance mode of a chunkserver.
+func (k *worker) maintenance() error {
+	if len(k.cluster.chunk) == 0 {
+		return errNothing
+	}
+	server := fmt.Sprintf("/%s/9422", chunkIP(k.rng.IntN(len(k.cluster.chunk))))
+	_, err := k.cluster.CLI("-CM" + oneOf(k, []string{"0", "1"}) + server)
+	return err
+}
