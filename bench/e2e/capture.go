@@ -61,8 +61,7 @@ func Capture(ctx context.Context, cfg CaptureConfig) (report Report, err error) 
 	if err := c.waitChunkservers(cfg.Cluster.Chunkservers); err != nil {
 		return Report{}, err
 	}
-	report, err = Workload{Seed: cfg.Seed, Ops: cfg.Ops, NoData: cfg.Cluster.Chunkservers == 0}.Run(ctx, c)
-	if err != nil {
+	if report, err = cfg.work(ctx, c); err != nil {
 		return report, err
 	}
 	if err := c.StopMaster(); err != nil {
@@ -73,6 +72,20 @@ func Capture(ctx context.Context, cfg CaptureConfig) (report Report, err error) 
 		return report, err
 	}
 	return report, collect(c.DataDir(), cfg.Dir)
+}
+
+// work runs the workload, disturbed if asked for.
+func (cfg CaptureConfig) work(ctx context.Context, c *Cluster) (Report, error) {
+	load := Workload{Seed: cfg.Seed, Ops: cfg.Ops, NoData: cfg.Cluster.Chunkservers == 0}
+	if !cfg.Disturb {
+		return load.Run(ctx, c)
+	}
+	disturbing, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- c.disturb(disturbing, cfg.Seed) }()
+	report, err := load.Run(ctx, c)
+	stop()
+	return report, errors.Join(err, <-done)
 }
 
 // collect copies after.mfs and the changelog since before.mfs, and dumps both.
@@ -151,15 +164,10 @@ func ImageVersion(path string) (uint64, error) {
 // ChangelogBetween returns the lines from version from up to to-1 out of the
 // changelog files of a data directory, and an error if one is missing.
 func ChangelogBetween(dir string, from, to uint64) ([]byte, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "changelog.*.mfs"))
+	files, err := changelogFiles(dir)
 	if err != nil {
-		return nil, fmt.Errorf("listing changelogs: %w", err)
+		return nil, err
 	}
-	number := func(path string) int {
-		n, _ := strconv.Atoi(strings.Split(filepath.Base(path), ".")[1])
-		return n
-	}
-	slices.SortFunc(files, func(a, b string) int { return number(b) - number(a) }) // oldest first
 	var out []byte
 	next := from
 	for _, file := range files {
@@ -168,9 +176,9 @@ func ChangelogBetween(dir string, from, to uint64) ([]byte, error) {
 			return nil, fmt.Errorf("reading a changelog: %w", err)
 		}
 		for line := range lines(text) {
-			version, err := strconv.ParseUint(string(line[:max(0, bytes.IndexByte(line, ':'))]), 10, 64)
+			version, err := versionOf(line)
 			if err != nil {
-				return nil, fmt.Errorf("%s: line %q has no version", file, line)
+				return nil, fmt.Errorf("%s: %w", file, err)
 			}
 			if version < from || version >= to {
 				continue
@@ -186,6 +194,23 @@ func ChangelogBetween(dir string, from, to uint64) ([]byte, error) {
 		return nil, fmt.Errorf("the changelog ends with version %d, but the metadata are at %d: the master lost lines", next-1, to)
 	}
 	return out, nil
+}
+
+// changelogFiles lists the changelogs of a data directory, oldest first.
+func changelogFiles(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "changelog.*.mfs"))
+	if err != nil {
+		return nil, fmt.Errorf("listing changelogs: %w", err)
+	}
+	number := func(path string) int {
+		n, err := strconv.Atoi(strings.Split(filepath.Base(path), ".")[1])
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	slices.SortFunc(files, func(a, b string) int { return number(b) - number(a) })
+	return files, nil
 }
 
 // lines yields the lines of a changelog without their ends.

@@ -51,6 +51,7 @@ type Cluster struct {
 	ns     *namespace
 	master *Process
 	chunk  []*Process
+	ports  []int // of the chunkservers
 	mounts []*Mount
 	meta   *Mount
 	extra  []*Process // what Run started
@@ -62,10 +63,22 @@ var clusters atomic.Uint32
 // Start makes a cluster and returns when it serves: the master accepts
 // connections, all chunkservers are connected, all mounts are usable.
 func Start(cfg Config) (*Cluster, error) {
+	c, err := prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.startAll(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// prepare makes the network and the configuration, and starts nothing.
+func prepare(cfg Config) (*Cluster, error) {
 	if cfg.Chunkservers > 9 || cfg.Mounts > 9 {
 		return nil, errors.New("a cluster has at most 9 chunkservers and 9 mounts")
 	}
-	c := &Cluster{cfg: cfg, chunk: make([]*Process, cfg.Chunkservers)}
+	c := &Cluster{cfg: cfg, chunk: make([]*Process, cfg.Chunkservers), ports: make([]int, cfg.Chunkservers)}
 	name := fmt.Sprintf("mfs-e2e-%d-%d", os.Getpid(), clusters.Add(1))
 	addresses := []string{MasterIP}
 	for i := range 10 {
@@ -76,7 +89,7 @@ func Start(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c.ns = ns
-	if err := c.startAll(); err != nil {
+	if err := c.writeConfig(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
@@ -86,9 +99,6 @@ func chunkIP(i int) string { return fmt.Sprintf("10.77.0.%d", 10+i) }
 func mountIP(i int) string { return fmt.Sprintf("10.77.0.%d", 20+i) }
 
 func (c *Cluster) startAll() error {
-	if err := c.writeConfig(); err != nil {
-		return err
-	}
 	if err := c.StartMaster(false); err != nil {
 		return err
 	}
@@ -174,7 +184,10 @@ func (c *Cluster) writeConfig() error {
 			return fmt.Errorf("making a chunkserver's directory: %w", err)
 		}
 		files[fmt.Sprintf("cfg/mfshdd%d.cfg", i)] = "~" + hdd + " 64GiB\n"
-		files[fmt.Sprintf("cfg/mfschunkserver%d.cfg", i)] = c.chunkserverConfig(i)
+		c.ports[i] = 9422
+		if err := c.writeChunkserverConfig(i); err != nil {
+			return err
+		}
 	}
 	for name, text := range files {
 		if err := os.WriteFile(c.path(name), []byte(text), 0o644); err != nil {
@@ -206,14 +219,19 @@ func (c *Cluster) masterConfig() string {
 	return settings(values)
 }
 
-func (c *Cluster) chunkserverConfig(i int) string {
-	return settings(map[string]string{
+func (c *Cluster) writeChunkserverConfig(i int) error {
+	text := settings(map[string]string{
 		"DATA_PATH": c.path(fmt.Sprintf("cs%d", i)), "WORKING_USER": "root", "WORKING_GROUP": "root", "NICE_LEVEL": "0",
 		"HDD_CONF_FILENAME": c.path("cfg", fmt.Sprintf("mfshdd%d.cfg", i)), "HDD_LEAVE_SPACE_DEFAULT": "0",
-		"MASTER_HOST": MasterIP, "BIND_HOST": chunkIP(i), "CSSERV_LISTEN_HOST": chunkIP(i),
+		"MASTER_HOST": MasterIP, "BIND_HOST": chunkIP(i),
+		"CSSERV_LISTEN_HOST": chunkIP(i), "CSSERV_LISTEN_PORT": fmt.Sprint(c.ports[i]),
 		"MASTER_RECONNECTION_DELAY": "1", "WORKERS_MAX": "20", "WORKERS_MAX_IDLE": "5",
 		"LABELS": string(rune('A' + i%3)), "HDD_TEST_SPEED": "0.1",
 	})
+	if err := os.WriteFile(c.path("cfg", fmt.Sprintf("mfschunkserver%d.cfg", i)), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("writing a chunkserver's configuration: %w", err)
+	}
+	return nil
 }
 
 func (c *Cluster) metaloggerConfig() string {

@@ -21,13 +21,13 @@ func (c *Cluster) StartMaster(restore bool) error {
 	}
 	cmd := c.Command("mfsmaster", append(args, "start")...)
 	if c.cfg.FakeTime {
-		lib, err := faketimeLibrary()
+		lib, err := faketimeLibrary("libfaketime.so.1")
 		if err != nil {
 			return err
 		}
 		// Only the wall clock moves: timeouts use the other one.
 		cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "FAKETIME_TIMESTAMP_FILE="+c.path("cfg", "clock"),
-			"FAKETIME_CACHE_DURATION=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
+			"FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1")
 	}
 	p, err := start(cmd, c.path("log"), "mfsmaster")
 	if err != nil {
@@ -68,13 +68,13 @@ func (c *Cluster) ReloadMaster(exports string) error {
 	return nil
 }
 
-// Jump moves the master's clock forward. The master sees it within a second.
+// Jump moves the clock of the master, forward as a rule. The master sees it at once.
 func (c *Cluster) Jump(d time.Duration) error {
 	if !c.cfg.FakeTime {
 		return fmt.Errorf("the cluster's clock cannot jump: start it with Config.FakeTime")
 	}
 	c.jumped += d
-	text := fmt.Sprintf("+%d\n", int(c.jumped.Seconds()))
+	text := fmt.Sprintf("%+d\n", int(c.jumped.Seconds()))
 	// A new file in one step: a half-written time would send the clock back.
 	path := c.path("cfg", "clock")
 	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
@@ -86,10 +86,10 @@ func (c *Cluster) Jump(d time.Duration) error {
 	return nil
 }
 
-func faketimeLibrary() (string, error) {
-	found, _ := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
-	if len(found) == 0 {
-		return "", fmt.Errorf("no libfaketime.so.1: install faketime, or leave Config.FakeTime out")
+func faketimeLibrary(name string) (string, error) {
+	found, err := filepath.Glob("/usr/lib/*/faketime/" + name)
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("no %s: install faketime, or leave Config.FakeTime out", name)
 	}
 	return found[0], nil
 }
@@ -131,7 +131,7 @@ func usableChunkservers(list string) int {
 	count := 0
 	for line := range strings.Lines(list) {
 		fields := strings.Split(line, "|")
-		if len(fields) > 10 && fields[2] == "9422" && fields[10] != "0" {
+		if len(fields) > 10 && strings.HasPrefix(fields[1], "10.77.") && fields[10] != "0" {
 			count++
 		}
 	}

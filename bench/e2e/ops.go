@@ -60,11 +60,11 @@ var operations = []operation{
 	{name: "mfsdelquota", weight: 6, root: true, run: (*worker).toolDelQuota},
 	{name: "mfsmakesnapshot", weight: 60, run: (*worker).toolSnapshot},
 	{name: "mfsrmsnapshot", weight: 15, run: (*worker).toolRemoveSnapshot},
-	{name: "mfsappendchunks", weight: 30, data: true, run: (*worker).toolAppend},
+	{name: "mfsappendchunks", weight: 60, data: true, run: (*worker).toolAppend},
 	{name: "mfssetarchive", weight: 10, data: true, run: (*worker).toolArchive},
-	{name: "mfsfilerepair", weight: 4, data: true, root: true, run: (*worker).toolRepair},
-	{name: "mfsscadmin", weight: 12, root: true, run: (*worker).toolClassAdmin},
+	{name: "mfsfilerepair", weight: 12, data: true, root: true, run: (*worker).toolRepair},
+	{name: "mfsscadmin", weight: 20, root: true, run: (*worker).toolClassAdmin},
 	// the cluster itself
-	{name: "short session", weight: 2, root: true, run: (*worker).shortSession},
+	{name: "short session", weight: 3, root: true, run: (*worker).shortSession},
 	{name: "maintenance", weight: 3, root: true, run: (*worker).maintenance},
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -290,32 +291,38 @@ func (k *worker) setTrashPath() error {
 	return os.WriteFile(path, []byte(to), 0)
 }
 
-// shortSession mounts, does something and unmounts.
+// shortSession mounts, leaves an open and locked file, and unmounts or dies.
 func (k *worker) shortSession() error {
 	k.special.Lock()
 	defer k.special.Unlock()
 	n := k.mounts.Add(1)
-	var args []string
-	if k.chance(40) {
-		args = []string{"-S", "/base1"}
-	}
-	m, err := k.cluster.Mount(fmt.Sprintf("short%d", n), mountIP(5), args...)
+	args := oneOf(k, [][]string{nil, nil, {"-S", "/base1"}, {"-S", "/base2"}})
+	m, err := k.cluster.Mount(fmt.Sprintf("short%d", n), mountIP(5+k.rng.IntN(2)), args...)
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(filepath.Join(m.Path, fmt.Sprintf("short%d", n)), nil, 0o644)
-	if closing := m.Unmount(); err == nil {
-		err = closing
+	f, err := os.Create(filepath.Join(m.Path, fmt.Sprintf("short%d", n)))
+	if err == nil {
+		unix.Flock(int(f.Fd()), oneOf(k, []int{unix.LOCK_SH, unix.LOCK_EX}))
+		os.Remove(f.Name())
 	}
-	return err
+	if k.chance(40) {
+		m.Kill()
+	}
+	if f != nil {
+		f.Close()
+	}
+	return errors.Join(err, m.Unmount())
 }
 
-// maintenance switches the maintenance mode of a chunkserver.
+// maintenance switches the maintenance mode of a chunkserver, if it has not moved.
 func (k *worker) maintenance() error {
 	if len(k.cluster.chunk) == 0 {
 		return errNothing
 	}
 	server := fmt.Sprintf("/%s/9422", chunkIP(k.rng.IntN(len(k.cluster.chunk))))
-	_, err := k.cluster.CLI("-CM" + oneOf(k, []string{"0", "1"}) + server)
-	return err
+	if _, err := k.cluster.CLI("-CM" + oneOf(k, []string{"0", "1"}) + server); err != nil {
+		return errNothing
+	}
+	return nil
 }

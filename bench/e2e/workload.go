@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -180,7 +181,7 @@ func (k *worker) step(o operation) error {
 	}
 	var tool *exec.ExitError
 	if errors.As(err, &tool) {
-		k.failed[o.name+": refused by the tool"]++
+		k.failed[o.name+": the tool says "+toolError.FindString(err.Error())]++
 		return nil
 	}
 	var number syscall.Errno
@@ -190,6 +191,9 @@ func (k *worker) step(o operation) error {
 	}
 	return err
 }
+
+// toolError finds the reason in what a MooseFS program prints.
+var toolError = regexp.MustCompile(`E[A-Z]{3,} \([^)]*\)|[a-z ]+$`)
 
 // expected are the errors that races between workers and rights lead to.
 var expected = map[syscall.Errno]bool{

@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// disturber does to a cluster, while a workload runs, what operators and broken
+// machines do.
+type disturber struct {
+	c       *Cluster
+	rng     *rand.Rand
+	exports int
+}
+
+// disturb does one thing after the other until the context ends, then puts all
+// chunkservers back to work.
+func (c *Cluster) disturb(ctx context.Context, seed uint64) error {
+	d := &disturber{c: c, rng: rand.New(rand.NewPCG(seed, 0xD157))}
+	for pause(ctx, time.Duration(500+d.rng.IntN(1500))*time.Millisecond) {
+		if err := d.step(ctx); err != nil {
+			return fmt.Errorf("disturbing the cluster: %w", err)
+		}
+	}
+	for i := range c.chunk {
+		if !c.ChunkserverRunning(i) {
+			if err := c.StartChunkserver(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pause waits, and tells whether the context goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (d *disturber) step(ctx context.Context) error {
+	servers, clock := len(d.c.chunk) > 1, d.c.cfg.FakeTime
+	switch n := d.rng.IntN(20); {
+	case n < 4 && servers:
+		return d.bounceChunkserver(ctx)
+	case n == 4 && servers:
+		return d.foreignChunk(ctx)
+	case n == 5 && servers:
+		return d.moveChunkserver()
+	case n == 6 && servers:
+		return d.forgetChunkserver()
+	case n == 7 && servers:
+		return d.loseChunks()
+	case n < 10:
+		return d.changeExports()
+	case n < 13 && clock:
+		return d.c.Jump(time.Duration(1+d.rng.IntN(20*60)) * time.Minute)
+	case clock:
+		return d.fastClock(ctx)
+	}
+	return nil
+}
+
+// fastClock lets five minutes pass in a few seconds: the master catches up with
+// up to ten rounds of a timer at once, so trash and free inodes get their turn.
+func (d *disturber) fastClock(ctx context.Context) error {
+	for range 30 {
+		if err := d.c.Jump(10 * time.Second); err != nil {
+			return err
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			break
+		}
+	}
+	return nil
+}
+
+// bounceChunkserver takes a chunkserver away for a moment, while clients write.
+func (d *disturber) bounceChunkserver(ctx context.Context) error {
+	i := d.rng.IntN(len(d.c.chunk))
+	if d.rng.IntN(2) == 0 {
+		d.c.KillChunkserver(i)
+	} else if err := d.c.StopChunkserver(i); err != nil {
+		return err
+	}
+	pause(ctx, time.Duration(d.rng.IntN(2000))*time.Millisecond)
+	if err := d.c.StartChunkserver(i); err != nil {
+		return err
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
+}
+
+// foreignChunk shows the master a chunk that it has never heard of: a copy of an
+// existing one under another number.
+func (d *disturber) foreignChunk(ctx context.Context) error {
+	i := d.rng.IntN(len(d.c.chunk))
+	files, err := filepath.Glob(filepath.Join(d.c.ChunkDir(i), "*", "chunk_*.mfs"))
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	if err := d.c.StopChunkserver(i); err != nil {
+		return err
+	}
+	if err := copyChunk(files[d.rng.IntN(len(files))], 0x200000+d.rng.Uint64N(1<<20)); err != nil {
+		return err
+	}
+	if err := d.c.StartChunkserver(i); err != nil {
+		return err
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
+}
+
+// copyChunk copies chunk_ID_VERSION.mfs under another id. The file's header is a
+// signature of 8 bytes, then id:64 version:32.
+func copyChunk(path string, id uint64) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil // deleted meanwhile
+	}
+	var old uint64
+	var version uint32
+	if _, err := fmt.Sscanf(filepath.Base(path), "chunk_%16X_%8X.mfs", &old, &version); err != nil {
+		return fmt.Errorf("chunk file %s: %w", path, err)
+	}
+	for i := range 8 {
+		data[8+i] = byte(id >> (56 - 8*i))
+	}
+	name := fmt.Sprintf("chunk_%016X_%08X.mfs", id, version)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), data, 0o640); err != nil {
+		return fmt.Errorf("making a foreign chunk: %w", err)
+	}
+	return nil
+}
+
+// changeExports gives the clients other rights for their next session, and to
+// those that reconnect.
+func (d *disturber) changeExports() error {
+	d.exports++
+	return d.c.ReloadMaster(fmt.Sprintf("* / rw,alldirs,admin,maproot=0:0,maxtrashtime=%d\n* . rw\n", 4_000_000+d.exports))
+}
+
+// moveChunkserver lets a chunkserver come back with another port.
+func (d *disturber) moveChunkserver() error {
+	i := d.rng.IntN(len(d.c.chunk))
+	if err := d.c.StopChunkserver(i); err != nil {
+		return err
+	}
+	d.c.ports[i]++
+	if err := d.c.writeChunkserverConfig(i); err != nil {
+		return err
+	}
+	if err := d.c.StartChunkserver(i); err != nil {
+		return err
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
+}
+
+// forgetChunkserver takes a chunkserver out of the master's list while it is
+// away; it comes back as a new one.
+func (d *disturber) forgetChunkserver() error {
+	i := d.rng.IntN(len(d.c.chunk))
+	if err := d.c.StopChunkserver(i); err != nil {
+		return err
+	}
+	// The master refuses it as long as it has not seen the server go.
+	server := fmt.Sprintf("-CRC/%s/%d", chunkIP(i), d.c.ports[i])
+	err := waitFor("the master to forget a chunkserver", startLimit, func() bool {
+		if _, err := d.c.CLI(server); err != nil {
+			return false
+		}
+		list, err := d.c.CLI("-SCS", "-s", "|")
+		return err == nil && !strings.Contains(list, "|"+chunkIP(i)+"|")
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.c.StartChunkserver(i); err != nil {
+		return err
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
+}
+
+// loseChunks deletes the files of a few chunks under a running chunkserver.
+func (d *disturber) loseChunks() error {
+	i := d.rng.IntN(len(d.c.chunk))
+	files, err := filepath.Glob(filepath.Join(d.c.ChunkDir(i), "*", "chunk_*.mfs"))
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	for range 3 {
+		file := files[d.rng.IntN(len(files))]
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("losing a chunk: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mfsstandby/bench"
+)
+
+// The generator's model of the master against the master itself.
+func TestMasterReplaysEveryMix(t *testing.T) {
+	const entries = 500_000
+	for _, mix := range bench.Mixes() {
+		t.Run(string(mix), func(t *testing.T) {
+			dir := t.TempDir()
+			image, changelog := filepath.Join(dir, "fresh.mfs"), filepath.Join(dir, "changelog.mfs")
+			fill(t, image, func(w io.Writer) error { return bench.FreshMetadata(w, bench.DefaultBase) })
+			fill(t, changelog, func(w io.Writer) error {
+				return bench.Generate(w, bench.Options{Seed: 3, Entries: entries, Mix: mix})
+			})
+			r, err := Replay(filepath.Join(dir, "master"), image, changelog, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			version, err := ImageVersion(r.Metadata)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := bench.DefaultBase.Version + entries + uint64(len(r.Extra)); version != want {
+				t.Fatalf("the master stopped at version %d, want %d", version, want)
+			}
+			t.Logf("%d entries in %v", entries, r.Took)
+		})
+	}
+}
+
+func fill(t *testing.T, path string, write func(io.Writer) error) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := write(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A capture replayed by the stock master gives its after.mfs: captures are sound.
+func TestCaptureReplays(t *testing.T) {
+	for seed, cfg := range []CaptureConfig{
+		{Ops: 3000, Cluster: Config{Mounts: 2, Meta: true}},
+		{Ops: 3000, Cluster: Config{Mounts: 2, Meta: true, Chunkservers: 3}},
+		{Ops: 5000, Cluster: Config{Mounts: 2, Meta: true, FakeTime: true}, Disturb: true},
+	} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			dir := t.TempDir()
+			cfg.Seed, cfg.Warmup, cfg.Dir, cfg.Scratch = uint64(seed), 300, filepath.Join(dir, "out"), filepath.Join(dir, "cluster")
+			report, err := Capture(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Ops() < cfg.Ops/4 {
+				t.Errorf("only %d of %d operations succeeded: %v", report.Ops(), cfg.Ops, report.Failed)
+			}
+			checkCapture(t, cfg.Dir, filepath.Join(dir, "replay"))
+		})
+	}
+}
+
+func checkCapture(t *testing.T, dir, scratch string) {
+	t.Helper()
+	r, err := Replay(scratch, filepath.Join(dir, "before.mfs"), filepath.Join(dir, "changelog.mfs"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := DumpLines(filepath.Join(dir, "after.mfs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DumpLines(r.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range Differences(want, got) {
+		// A session that said goodbye is not stored any more, but no entry tells.
+		if strings.HasPrefix(d[1:], "# ") || strings.HasPrefix(d, "+SESSION|") && strings.Contains(d, "/short") {
+			continue
+		}
+		t.Errorf("%s(the replaying master wrote %q itself)", d, r.Extra)
+	}
+}
+
+// A killed master goes on from its changelog, and the mounts with it.
+func TestKilledMasterComesBack(t *testing.T) {
+	c, err := Start(Config{Dir: t.TempDir(), Mounts: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w, err := Workload{Seed: 5, Ops: 4000, NoData: true}.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changelog := filepath.Join(c.DataDir(), "changelog.0.mfs")
+	for range 3 {
+		if err := waitFor("the changelog to grow", time.Minute, grows(changelog, 20_000)); err != nil {
+			t.Fatal(err)
+		}
+		c.KillMaster()
+		if err := c.StartMaster(true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := w.Wait(t.Context())
+	if err != nil {
+		t.Fatalf("%v; done: %v", err, report.Done)
+	}
+	if err := w.Release(); err != nil {
+		t.Error(err)
+	}
+	if err := c.StopMaster(); err != nil {
+		t.Error(err)
+	}
+}
+
+func grows(path string, by int64) func() bool {
+	size := func() int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	from := size()
+	return func() bool { return size() >= from+by }
+}
+
+// What a test leaves behind would disturb the next one.
+func TestCloseRemovesEverything(t *testing.T) {
+	c, err := Start(Config{Dir: t.TempDir(), Mounts: 1, Meta: true, Chunkservers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(c.Mounts()[0], "open"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Master().Running() || c.ChunkserverRunning(0) {
+		t.Error("daemons are still running")
+	}
+	if mounted(c.Mounts()[0]) || mounted(c.MetaMount()) {
+		t.Error("something is still mounted")
+	}
+	if _, err := os.Stat(c.ns.path()); err == nil {
+		t.Errorf("network namespace %s is still there", c.ns.name)
+	}
+}
