@@ -1,0 +1,198 @@
+// Package control lets other processes of the same host ask a running standby
+// or tap: HTTP and JSON over a socket in its data directory, for its owner
+// only. It also holds the lock that keeps two processes from one directory.
+//
+//	GET  /status[?digest=1]  Status
+//	GET  /export             the metadata file of the present version; trailers below
+//	POST /verify             VerifyRequest; answers with lines of VerifyLine
+package control
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/standby"
+	"mfsstandby/standby/image"
+	"mfsstandby/standby/metafile"
+	"mfsstandby/standby/replay"
+	"mfsstandby/standby/verify"
+)
+
+// Header and trailers of /export. A file without errorTrailer is complete only
+// if crcTrailer is there.
+const (
+	versionHeader = "Mfsstandby-Version"
+	crcTrailer    = "Mfsstandby-Crc" // the content of metadata.crc in hexadecimal digits
+	errorTrailer  = "Mfsstandby-Error"
+)
+
+// Server answers questions about a running process.
+type Server struct {
+	Dir    string                      // data directory
+	Status func() Status               // filled in but for Digest
+	View   func() (*image.View, error) // nil: there is no image here
+	Cache  int64                       // of temporary images, bytes
+	Logger *slog.Logger
+}
+
+// Run serves until ctx ends and the requests under way are cut off.
+func (s *Server) Run(ctx context.Context) error {
+	l, err := listen(s.Dir)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /export", s.export)
+	mux.HandleFunc("POST /verify", s.verify)
+	server := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	select {
+	case err = <-done:
+		return err
+	case <-ctx.Done():
+	}
+	err = server.Close()
+	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	st := s.Status()
+	if r.URL.Query().Get("digest") != "" && s.View != nil {
+		if v, err := s.View(); err == nil {
+			st.Digest = &Digest{Version: v.Position().Version, Sum: v.Digest().String()}
+			v.Close()
+		} else if !errors.Is(err, standby.ErrNoImage) {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(st); err != nil {
+		s.Logger.Debug("answering a status request", "err", err)
+	}
+}
+
+// view opens a view or answers why not.
+func (s *Server) view(w http.ResponseWriter) *image.View {
+	err := errors.New("there is no image in this process: it is a tap only")
+	if s.View != nil {
+		var v *image.View
+		if v, err = s.View(); err == nil {
+			return v
+		}
+	}
+	http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	return nil
+}
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	v := s.view(w)
+	if v == nil {
+		return
+	}
+	defer v.Close()
+	pos := v.Position()
+	head := w.Header()
+	head.Set("Content-Type", "application/octet-stream")
+	head.Set("Trailer", crcTrailer+", "+errorTrailer)
+	head.Set(versionHeader, strconv.FormatUint(uint64(pos.Version), 10))
+	var crc strings.Builder
+	err := metafile.Write(replay.Writer(r.Context(), w), v.State(), metafile.Header{Version: pos.Version},
+		metafile.WriteOptions{CRC: hex.NewEncoder(&crc), Now: pos.Time})
+	if err != nil {
+		head.Set(errorTrailer, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	head.Set(crcTrailer, crc.String())
+}
+
+// VerifyRequest says with what to compare: File, brought forward by Changes,
+// or Primary.
+type VerifyRequest struct {
+	File    string   `json:"file,omitempty"` // absolute paths
+	Changes []string `json:"changes,omitempty"`
+	Primary string   `json:"primary,omitempty"`
+}
+
+// VerifyLine is one line of the answer; one of the fields is set. Result or
+// Error is in the last.
+type VerifyLine struct {
+	Stage      *Stage               `json:"stage,omitempty"`
+	Difference *metafile.Difference `json:"difference,omitempty"`
+	Result     *verify.Result       `json:"result,omitempty"`
+	Error      string               `json:"error,omitempty"`
+}
+
+// Stage tells how far a long work is.
+type Stage struct {
+	What  string `json:"what"`
+	Done  int64  `json:"done"`
+	Total int64  `json:"total"` // 0: not known
+}
+
+func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	var req VerifyRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&req); err != nil {
+		http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	v := s.view(w)
+	if v == nil {
+		return
+	}
+	defer v.Close()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	var mu sync.Mutex // differences come from another goroutine
+	enc := json.NewEncoder(w)
+	put := func(line VerifyLine) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := enc.Encode(line); err != nil {
+			cancel()
+		}
+		http.NewResponseController(w).Flush() // an error comes again with the next line
+	}
+	res, err := Verify(ctx, v, req, verify.Config{
+		Dir: s.Dir, Cache: s.Cache, Logger: s.Logger,
+		Report: func(d metafile.Difference) { put(VerifyLine{Difference: &d}) },
+		Stage: func(what string, total int64) func(int64) {
+			put(VerifyLine{Stage: &Stage{what, 0, total}})
+			return func(done int64) { put(VerifyLine{Stage: &Stage{what, done, total}}) }
+		},
+	})
+	if err != nil {
+		put(VerifyLine{Error: err.Error()})
+		return
+	}
+	put(VerifyLine{Result: &res})
+}
+
+// Verify does what a request asks for.
+func Verify(ctx context.Context, v *image.View, req VerifyRequest, cfg verify.Config) (verify.Result, error) {
+	if req.Primary != "" {
+		return verify.Result{}, nil
+	}
+	return verify.File(ctx, v, req.File, req.Changes, cfg)
+}
+
+// Digest is the digest of an image's content at a version: images of the same
+// cluster with the same version have the same digest.
+type Digest struct {
+	Version meta.Version `json:"version"`
+	Sum     string       `json:"sum"`
+}

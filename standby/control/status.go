@@ -1,0 +1,18 @@
+package control
+
+import (
+	"time"
+
+	"mfsstandby/standby"
+)
+
+// Status tells what a process does and how far it is.
+type Status struct {
+	Role    string          `json:"role"` // the command that runs: "run", "tap" or "standby"
+	Program string          `json:"program"`
+	PID     int             `json:"pid"`
+	Started time.Time       `json:"started"`
+	Data    string          `json:"data"`
+	Standby *standby.Status `json:"standby,omitempty"`
+	Digest  *Digest         `json:"digest,omitempty"`
+}
