@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"mfsstandby/standby"
+	"mfsstandby/standby/control"
+	"mfsstandby/standby/image"
+)
+
+// daemon is what the long-running commands have in common: a data directory of
+// their own, the control socket, and parts that run side by side.
+type daemon struct {
+	role    string
+	data    string
+	cache   int64
+	log     *slog.Logger
+	console *console
+	started time.Time
+
+	status func(*control.Status)       // adds what the parts tell
+	view   func() (*image.View, error) // nil: there is no image
+	reload map[string]func()           // flags that may change while it runs: what to do then
+	parts  []part
+}
+
+// part runs until its context ends. One that ends with an error ends all.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// begin makes and locks the data directory.
+func (d *daemon) begin() (*control.Lock, error) {
+	var err error
+	if d.data, err = filepath.Abs(d.data); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.data, 0o755); err != nil {
+		return nil, err
+	}
+	d.started = time.Now()
+	lock, err := control.Acquire(d.data, d.role)
+	return lock, busy(err, "one process per data directory: stop it, or give another --data")
+}
+
+// run runs the parts until ctx ends or one of them fails.
+func (d *daemon) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &control.Server{Dir: d.data, View: d.view, Cache: d.cache, Logger: d.log, Status: d.tell}
+	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}}, d.parts...)
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		wg.Go(func() {
+			if errs[i] = p.run(ctx); errs[i] != nil && ctx.Err() == nil {
+				d.log.Error("stopping", "part", p.name, "err", errs[i])
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	var failed []error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// tell answers a status request.
+func (d *daemon) tell() control.Status {
+	st := control.Status{Role: d.role, Program: programVersion(), PID: os.Getpid(), Started: d.started, Data: d.data}
+	d.status(&st)
+	return st
+}
+
+// signals reads the configuration file again at each SIGHUP.
+func (d *daemon) signals(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			d.reloadConfig()
+		}
+	}
+}
+
+func (d *daemon) reloadConfig() {
+	var safe []string
+	for flag := range d.reload {
+		safe = append(safe, flag)
+	}
+	changed, needRestart, err := d.console.config.reload(safe)
+	if err != nil {
+		d.log.Error("reading the configuration again: everything stays as it was", "err", err)
+		return
+	}
+	for _, do := range d.reload {
+		do()
+	}
+	d.log.Info("configuration read again", "file", d.console.config.path, "changed", changed)
+	if len(needRestart) > 0 {
+		d.log.Warn("changed settings that need a restart", "keys", needRestart)
+	}
+}
+
+// followStandby adds a standby to the parts.
+func (d *daemon) followStandby(s *standby.Standby) {
+	d.view = s.View
+	d.parts = append(d.parts, part{"standby", s.Run})
+	d.status = func(st *control.Status) {
+		now := s.Status()
+		st.Standby = &now
+	}
+}

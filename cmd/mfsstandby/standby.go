@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mfsstandby/standby"
+	"mfsstandby/standby/image"
+)
+
+// imageFlags are about the image that a standby keeps.
+type imageFlags struct {
+	cache       *size
+	commitEvery *time.Duration
+	metaid      metaID
+}
+
+func addImageFlags(f *pflag.FlagSet) *imageFlags {
+	i := &imageFlags{
+		cache:       sizeFlag(f, "cache", image.DefaultCache, cacheAbout),
+		commitEvery: f.Duration("commit-every", time.Second, "how often the image is made durable; what is newer comes again from the stream"),
+	}
+	f.Var(&i.metaid, "metaid", "id of the cluster to follow (default: the one there is)")
+	return i
+}
+
+func (i *imageFlags) check() error {
+	if *i.cache < image.MinCache {
+		return usagef("a cache of %s is too small: give at least %s", i.cache, formatSize(image.MinCache))
+	}
+	if *i.commitEvery <= 0 {
+		return usagef("--commit-every %v: give a time above 0", *i.commitEvery)
+	}
+	return nil
+}
+
+func standbyCommand() command {
+	return command{
+		name:  "standby",
+		short: "keep an image up to date from the stream of a tap elsewhere",
+		about: `Keeps an image in the data directory up to date from the stream that a tap writes, in the NATS server
+at --nats, or in one embedded here that listens for the tap with --listen-nats. A standby without an
+image begins with the newest base image in the stream.`,
+		examples: `mfsstandby standby --nats nats://primary:4222 --data /var/lib/mfsstandby
+mfsstandby standby --listen-nats 0.0.0.0:4222 --data /var/lib/mfsstandby
+mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --tls-ca /etc/mfs/ca.pem`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			d := &daemon{role: "standby"}
+			data := dataFlag(f)
+			nats := addNATSFlags(f)
+			img := addImageFlags(f)
+			logs := addLogFlags(f)
+			return func(ctx context.Context, c *console, args []string) error {
+				if err := errors.Join(noArgs(args), nats.check(), img.check()); err != nil {
+					return err
+				}
+				if nats.client.URL == "" && nats.listen == "" {
+					return usagef("standby needs --nats URL, or --listen-nats HOST:PORT for the tap to connect to")
+				}
+				d.data, d.console, d.log = *data, c, logs.logger(c)
+				d.reload = map[string]func(){"log-level": func() {}}
+				return runStandby(ctx, d, nats, img)
+			}
+		},
+	}
+}
+
+func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags) error {
+	lock, err := d.begin()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	conn, stop, err := nats.connect(d.data, d.log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	s, err := standby.New(img.config(d), conn)
+	if err != nil {
+		return err
+	}
+	d.followStandby(s)
+	return errors.Join(d.run(ctx), s.Close())
+}
+
+func (i *imageFlags) config(d *daemon) standby.Config {
+	d.cache = int64(*i.cache)
+	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, MetaID: uint64(i.metaid), Logger: d.log}
+}
