@@ -1,0 +1,41 @@
+# make run            build, and follow a built-in sample primary in ./data
+# make run PRIMARY=h  the same, following the stock master on host h
+# make test           everything that needs only Go;  make e2e: with the real MooseFS
+DATA    ?= ./data
+PRIMARY ?=
+PREFIX  ?= /usr/local
+FUZZTIME ?= 20s
+MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli iproute2
+
+.PHONY: build run test e2e bench fuzz lint install clean
+
+build:
+	go build -o bin/mfsstandby ./cmd/mfsstandby
+
+run: build
+	bin/mfsstandby run --data $(DATA) $(if $(PRIMARY),--primary $(PRIMARY))
+
+test:
+	go test -race ./...
+
+e2e:
+	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump ip; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS); }
+	go test -tags e2e -timeout 30m -count 1 ./...
+
+bench:
+	go test -run '^$$' -bench . -benchtime 2s ./changelog/... ./replicator/... ./standby/...
+
+fuzz:
+	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | cut -c6-); do echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+	go vet ./... && go vet -tags e2e ./... && go tool staticcheck -tags e2e ./... && go mod tidy -diff
+
+install: build
+	install -D bin/mfsstandby $(DESTDIR)$(PREFIX)/sbin/mfsstandby
+	install -D -m 644 cmd/mfsstandby/etc/mfsstandby.cfg $(DESTDIR)/etc/mfs/mfsstandby.cfg.sample
+	install -D -m 644 cmd/mfsstandby/etc/mfsstandby.service $(DESTDIR)/lib/systemd/system/mfsstandby.service
+
+clean:
+	rm -rf bin
