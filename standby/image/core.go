@@ -122,16 +122,15 @@ func (c *core) grew() {
 	}
 }
 
-// evict frees about want bytes, from each table in proportion.
+// evict frees about want bytes, from each table by its share.
 func (c *core) evict(want int64, done uint64) {
+	var held int64
 	for _, t := range c.tables {
-		if !t.isResident() {
-			t.evict(want/8, done)
-		}
+		held += t.held()
 	}
 	for _, t := range c.tables {
-		if excess := c.mem - c.limit; c.limit > 0 && excess > 0 && !t.isResident() {
-			t.evict(excess, done)
+		if n := t.held(); n > 0 {
+			t.evict(int64(float64(want)*float64(n)/float64(held))+1, done)
 		}
 	}
 }
@@ -226,6 +225,14 @@ func (c *core) removeGroup(key uint64) {
 	if i, found := slices.BinarySearch(list, group); found {
 		c.groups[prefix] = slices.Delete(list, i, i+1)
 	}
+}
+
+// unusedPage tells whether none of the inodes of a node's page is in use, but
+// for ino itself: then the page is not in the store.
+func (c *core) unusedPage(ino meta.Inode) bool {
+	p := &c.bitmap.get(uint64(ino >> bitmapBits)).val
+	word := p.words[int(ino>>6)&(len(p.words)-1)] &^ (1 << (ino & 63))
+	return word>>(ino&63&^(nodesPerPage-1))&(1<<nodesPerPage-1) == 0
 }
 
 // lowestFree finds the lowest inode number not in use.

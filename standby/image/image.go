@@ -103,7 +103,7 @@ func (img *Image) open() error {
 		}
 		r = &root{ts: 1, priv: privScalars{detachedOrder: math.MaxUint64 / 2}}
 		r.pub.NextEdge = meta.EdgeIDMax
-	} else if err := rollback(img.db, r); err != nil {
+	} else if err := rollback(img.db, img.cfg.Dir, r); err != nil {
 		return err
 	}
 	img.core = newCore(img.db, img.db.NewTransactionAt(math.MaxUint64, false))
@@ -211,9 +211,7 @@ func (img *Image) makeRoom() error {
 	}
 	if over := c.mem - img.cfg.Cache; over > 0 {
 		img.reap(false)
-		c.limit = img.cfg.Cache - img.cfg.Cache/32
 		c.evict(over+img.cfg.Cache/32, img.done)
-		c.limit = 0
 	}
 	return c.st.Err()
 }
@@ -235,9 +233,7 @@ func (img *Image) spill() {
 	}
 	if over := c.mem - img.cfg.Cache; over > img.cfg.Cache/32 {
 		img.reap(false)
-		c.limit = img.cfg.Cache
 		c.evict(over, img.done)
-		c.limit = 0
 	}
 }
 
@@ -319,13 +315,13 @@ func (img *Image) flush(commit bool) error {
 }
 
 func (img *Image) write(f *flushBatch, r *root, ts uint64) error {
-	if err := writeBatch(img.db, f, ts); err != nil {
+	if err := writeBatch(img.db, img.cfg.Dir, f, ts); err != nil {
 		return fmt.Errorf("writing to image %s: %w", img.cfg.Dir, err)
 	}
 	if r == nil {
 		return nil
 	}
-	if err := writeRoot(img.db, r); err != nil {
+	if err := writeRoot(img.db, img.cfg.Dir, r); err != nil {
 		return fmt.Errorf("committing to image %s: %w", img.cfg.Dir, err)
 	}
 	return nil
@@ -398,7 +394,7 @@ func (img *Image) Reset() error {
 	if r == nil {
 		return ErrEmpty
 	}
-	if err := rollback(img.db, r); err != nil {
+	if err := rollback(img.db, img.cfg.Dir, r); err != nil {
 		return fmt.Errorf("resetting image %s: %w", img.cfg.Dir, err)
 	}
 	return img.restart(r)

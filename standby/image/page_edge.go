@@ -263,6 +263,7 @@ func (t edgeTable) insert(parent meta.Inode, d *dirPage, e *meta.Edge) {
 	d.names++
 	if d.buckets == 0 {
 		d.buckets = 1
+		t.img.buckets.create(bucketKey(parent, 0))
 	} else if d.names > d.buckets*splitAbove {
 		t.split(parent, d)
 	}
@@ -277,7 +278,8 @@ func (t edgeTable) split(parent meta.Inode, d *dirPage) {
 	added := d.buckets
 	from := added - uint32(1)<<(bits.Len32(added)-1)
 	d.buckets++
-	p, q := t.img.buckets.edit(bucketKey(parent, from)), t.img.buckets.edit(bucketKey(parent, added))
+	p := t.img.buckets.edit(bucketKey(parent, from))
+	q := t.img.buckets.create(bucketKey(parent, added))
 	p.val.move(&q.val, func(hash uint32) bool { return bucketOf(hash, d.buckets) == from })
 	t.img.buckets.recount(q)
 }

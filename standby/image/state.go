@@ -70,6 +70,9 @@ func (t nodeTable) Edit(ino meta.Inode) (*meta.Node, bool) {
 
 func (t nodeTable) Insert(ino meta.Inode, n meta.Node) *meta.Node {
 	key, i := nodeKey(ino)
+	if t.img.unusedPage(ino) {
+		t.img.nodes.create(key)
+	}
 	p := t.img.nodes.edit(key)
 	p.val.n[i] = n
 	return &p.val.n[i]

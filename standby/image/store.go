@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -14,10 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Badger's share of the memory beyond the cache: memtables, blocks, indices.
+// Badger's share of the memory beyond the cache: memtables, blocks, indices. A
+// builder of tables takes at least twice a table's size, is enlarged in
+// doubling steps, and up to eight of them are kept: so memtables are small
+// enough to become a table in twice tableSize, and the tables of all levels are
+// of the same size.
 const (
-	memTableSize   = 32 << 20
-	numMemTables   = 2
+	memTableSize   = 7 << 20
+	tableSize      = 8 << 20
+	numMemTables   = 4
 	blockCacheSize = 48 << 20
 	indexCacheSize = 48 << 20
 )
@@ -27,22 +34,22 @@ const (
 var ErrDiskFull = errors.New("the disk is full")
 
 // openStore opens Badger as the image uses it: every write carries the number
-// of its flush as its version (managed mode), and is on the disk when Badger
-// says so.
+// of its flush as its version (managed mode), and flushes are synced by
+// syncLogs.
 func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	opt := badger.DefaultOptions(dir).
-		WithSyncWrites(true).
+		WithSyncWrites(false).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(numMemTables).
-		WithNumLevelZeroTables(4).
-		WithNumLevelZeroTablesStall(12).
+		WithNumLevelZeroTables(8).
+		WithNumLevelZeroTablesStall(24).
 		WithNumCompactors(2).
-		WithBaseTableSize(8 << 20).
+		WithBaseTableSize(tableSize).
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(blockCacheSize).
 		WithIndexCacheSize(indexCacheSize).
@@ -50,6 +57,7 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
+	opt.TableSizeMultiplier = 1
 	db, err := badger.OpenManaged(opt)
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
@@ -95,7 +103,7 @@ func (f *flushBatch) reset() {
 }
 
 // writeBatch makes a flush durable.
-func writeBatch(db *badger.DB, f *flushBatch, ts uint64) error {
+func writeBatch(db *badger.DB, dir string, f *flushBatch, ts uint64) error {
 	wb := db.NewWriteBatchAt(ts)
 	defer wb.Cancel()
 	keys := make([]byte, 0, 9*len(f.keys))
@@ -112,17 +120,50 @@ func writeBatch(db *badger.DB, f *flushBatch, ts uint64) error {
 			return err
 		}
 	}
-	return wb.Flush()
+	return flushed(wb, dir)
+}
+
+// flushed ends a batch and makes it durable.
+func flushed(wb *badger.WriteBatch, dir string) error {
+	if err := wb.Flush(); err != nil {
+		return err
+	}
+	return syncLogs(dir)
+}
+
+// syncLogs makes what was written durable. Badger can sync after each of its
+// own transactions, which is once per megabyte; and it does not sync the log of
+// a memtable that is full but not yet a table, nor the name of a new log. What
+// became a table meanwhile, Badger has synced itself.
+func syncLogs(dir string) error {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
+	large, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // of values over a megabyte
+	for _, path := range slices.Concat(large, logs, []string{dir}) {
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeRoot makes everything up to its ts the image.
-func writeRoot(db *badger.DB, r *root) error {
+func writeRoot(db *badger.DB, dir string, r *root) error {
 	txn := db.NewTransactionAt(math.MaxUint64, true)
 	defer txn.Discard()
 	if err := txn.Set([]byte(rootKey), r.encode()); err != nil {
 		return err
 	}
-	return txn.CommitAt(r.ts, nil)
+	if err := txn.CommitAt(r.ts, nil); err != nil {
+		return err
+	}
+	return syncLogs(dir)
 }
 
 // readRoot returns the newest root, nil if there is none.
@@ -146,7 +187,7 @@ func readRoot(db *badger.DB) (*root, error) {
 // rollback undoes what was flushed after the last commit: each key that has a
 // newer version gets its committed value again. Badger cannot take versions
 // back, so the image continues at a ts after all of them.
-func rollback(db *badger.DB, r *root) error {
+func rollback(db *badger.DB, dir string, r *root) error {
 	keys, newest, err := newerKeys(db, r.ts)
 	if err != nil || newest == r.ts {
 		return err
@@ -175,11 +216,11 @@ func rollback(db *badger.DB, r *root) error {
 			return err
 		}
 	}
-	if err := wb.Flush(); err != nil {
+	if err := flushed(wb, dir); err != nil {
 		return err
 	}
 	r.ts = ts
-	return writeRoot(db, r)
+	return writeRoot(db, dir, r)
 }
 
 // newerKeys lists the keys with a version above ts, and the highest version.

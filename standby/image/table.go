@@ -45,7 +45,8 @@ type table[P any] struct {
 	hand     int
 	dirty    []*page[P]
 	emptied  []*page[P] // resident pages flushed empty
-	mem      *int64     // all tables' bytes
+	bytes    int64      // of all its pages
+	mem      *int64     // of all tables
 	dirtyMem *int64
 	hot      [hotPages]*page[P] // by low bits of a mixed key: what was used last
 }
@@ -90,6 +91,19 @@ func (t *table[P]) edit(key uint64) *page[P] {
 	return p
 }
 
+// create returns the page of a key that is known to be absent, for change: it
+// saves looking for it in the store.
+func (t *table[P]) create(key uint64) *page[P] {
+	p := t.pages[key]
+	if p == nil {
+		p = &page[P]{key: key, mem: int32(t.size + pageOverhead)}
+		t.add(p)
+	}
+	p.used = true
+	t.touch(p)
+	return p
+}
+
 // touch marks a page dirty and counts its memory again.
 func (t *table[P]) touch(p *page[P]) {
 	if !p.dirty {
@@ -102,10 +116,15 @@ func (t *table[P]) touch(p *page[P]) {
 	}
 }
 
+func (t *table[P]) grow(n int64) {
+	t.bytes += n
+	*t.mem += n
+}
+
 func (t *table[P]) recount(p *page[P]) {
 	mem := int32(t.size + pageOverhead + t.memory(&p.val))
 	diff := int64(mem - p.mem)
-	*t.mem += diff
+	t.grow(diff)
 	if p.dirty {
 		*t.dirtyMem += diff
 	}
@@ -149,7 +168,7 @@ func (t *table[P]) fill(p *page[P], b []byte) error {
 
 func (t *table[P]) add(p *page[P]) {
 	t.pages[p.key] = p
-	*t.mem += int64(p.mem)
+	t.grow(int64(p.mem))
 	if !t.resident {
 		t.ring = append(t.ring, p)
 		t.src.grew()
@@ -194,11 +213,19 @@ func (t *table[P]) sweep() {
 			continue
 		}
 		delete(t.pages, p.key)
-		*t.mem -= int64(p.mem)
+		t.grow(-int64(p.mem))
 		t.cool(p)
 	}
 	clear(t.emptied)
 	t.emptied = t.emptied[:0]
+}
+
+// held returns the bytes of the pages that evict may drop.
+func (t *table[P]) held() int64 {
+	if t.resident {
+		return 0
+	}
+	return t.bytes
 }
 
 // evict drops clean pages that were not used lately until about want bytes
@@ -222,7 +249,7 @@ func (t *table[P]) evict(want int64, done uint64) {
 			t.ring[last] = nil
 			t.ring = t.ring[:last]
 			delete(t.pages, p.key)
-			*t.mem -= int64(p.mem)
+			t.grow(-int64(p.mem))
 			want -= int64(p.mem)
 			t.cool(p)
 		}
@@ -231,9 +258,7 @@ func (t *table[P]) evict(want int64, done uint64) {
 
 // drop forgets everything cached.
 func (t *table[P]) drop() {
-	for _, p := range t.pages {
-		*t.mem -= int64(p.mem)
-	}
+	t.grow(-t.bytes)
 	for _, p := range t.dirty {
 		*t.dirtyMem -= int64(p.mem)
 	}
@@ -262,6 +287,7 @@ type anyTable interface {
 	id() byte
 	loadStored(key uint64, value []byte) error
 	isResident() bool
+	held() int64
 }
 
 func (t *table[P]) id() byte         { return t.prefix }
