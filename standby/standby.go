@@ -30,6 +30,7 @@ type Config struct {
 	Cache       int64         // bytes of cached pages; 0 means image.DefaultCache
 	CommitEvery time.Duration // 0 means one second
 	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
+	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
 	Logger      *slog.Logger  // nil means slog.Default
 }
 
@@ -160,7 +161,12 @@ func (s *Standby) follow(ctx context.Context) error {
 	if err := s.openCluster(ctx); err != nil {
 		return err
 	}
-	go s.measure(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel()
+	beside.Go(func() { s.measure(ctx) })
+	beside.Go(func() { s.keepBases(ctx) })
 	var reloaded meta.Version
 	for {
 		if _, err := s.Image(); err != nil {

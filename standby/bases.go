@@ -1,0 +1,79 @@
+package standby
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+)
+
+// keptBases is how many base images stay in the store; the stream keeps the
+// entries since the oldest of them.
+const keptBases = 2
+
+// keepBases stores the image as a base image when the newest one is older
+// than Config.BaseEvery, so that the stream need not keep entries for ever
+// and new standbys need not read them all.
+func (s *Standby) keepBases(ctx context.Context) {
+	if s.cfg.BaseEvery <= 0 {
+		return
+	}
+	tick := time.NewTicker(min(s.cfg.BaseEvery, time.Minute))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.renewBase(ctx); err != nil && ctx.Err() == nil {
+			s.event(slog.LevelError, "storing a base image", err)
+		}
+	}
+}
+
+func (s *Standby) renewBase(ctx context.Context) error {
+	bases, err := s.cluster.ListBases(ctx)
+	if err != nil || len(bases) == 0 {
+		return err
+	}
+	newest := bases[len(bases)-1]
+	if time.Since(newest.Created) < s.cfg.BaseEvery || s.Status().State != InSync || newest.Version >= s.version() {
+		return nil
+	}
+	v, err := s.storeBase(ctx)
+	if err != nil {
+		return err
+	}
+	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is stored", v), nil)
+	_, err = s.cluster.Trim(ctx, keptBases)
+	return err
+}
+
+// storeBase stores the present state as a base image.
+func (s *Standby) storeBase(ctx context.Context) (meta.Version, error) {
+	v, err := s.View()
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	path := filepath.Join(s.cfg.Dir, "base.export")
+	defer os.Remove(path)
+	if err := WriteView(v, path, "", nil); err != nil {
+		return 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	pos := v.Position()
+	b := stream.Base{Version: pos.Version, Epoch: stream.Epoch(pos.Epoch), Release: pos.Release}
+	_, err = s.cluster.PutBase(ctx, b, f)
+	return pos.Version, err
+}
