@@ -94,6 +94,9 @@ func (g *Generator) index() uint32 {
 	if g.chance(60) && !g.Strict {
 		return uint32(meta.MaxIndex - 1 + g.n(3))
 	}
+	if g.chance(12) {
+		return uint32(g.n(40))
+	}
 	return uint32(g.n(4))
 }
 

@@ -96,9 +96,7 @@ func (g *Generator) tick() {
 	case 0:
 		g.Now += meta.Time(g.n(100_000))
 	case 1:
-		if !g.Strict {
-			g.Now -= meta.Time(g.n(30))
-		}
+		g.Now -= meta.Time(g.n(30))
 	default:
 		g.Now += meta.Time(g.n(3))
 	}

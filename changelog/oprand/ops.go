@@ -8,7 +8,7 @@ import (
 	"mfsstandby/changelog/meta"
 )
 
-// rows are the operations that 3.0.117 writes.
+// rows are the operations that 3.0.117 writes, then some of older releases.
 var rows = []row{
 	{60, (*Generator).create},
 	{25, (*Generator).unlink},
@@ -70,6 +70,26 @@ var rows = []row{
 	{8, (*Generator).posixLock},
 	{3, (*Generator).csdbOp},
 	{1, func(*Generator) changelog.Op { return &changelog.RenumerateEdges{} }},
+	{1, func(g *Generator) changelog.Op { return &changelog.SetMetaID{MetaID: g.st.MetaID} }},
+
+	{1, func(g *Generator) changelog.Op {
+		id, _ := g.chunk(false)
+		return &changelog.IncVersion{Chunk: id}
+	}},
+	{1, func(g *Generator) changelog.Op {
+		return &changelog.NextChunkID{Chunk: g.st.NextChunk + meta.ChunkID(g.n(3))}
+	}},
+	{1, func(g *Generator) changelog.Op {
+		return &changelog.SetGoal{Inode: g.inode(), UID: g.uid(), Goal: uint8(g.n(10)), Mode: uint8(g.n(8))}
+	}},
+	{1, func(g *Generator) changelog.Op { return &changelog.CSAdd{IP: 0x7F000001, Port: uint16(9000 + g.n(9))} }},
+	{1, func(g *Generator) changelog.Op {
+		at, _ := g.server()
+		return &changelog.CSDel{IP: at.IP, Port: at.Port}
+	}},
+	{1, func(g *Generator) changelog.Op { return &changelog.Session{Session: g.st.NextSession} }},
+	{1, func(*Generator) changelog.Op { return &changelog.EmptyTrash{AllBuckets: true} }},
+	{1, func(*Generator) changelog.Op { return &changelog.EmptySustained{AllBuckets: true} }},
 }
 
 func (g *Generator) create() changelog.Op {
