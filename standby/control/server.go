@@ -185,7 +185,7 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 // Verify does what a request asks for.
 func Verify(ctx context.Context, v *image.View, req VerifyRequest, cfg verify.Config) (verify.Result, error) {
 	if req.Primary != "" {
-		return verify.Result{}, nil
+		return verify.Primary(ctx, v, req.Primary, cfg)
 	}
 	return verify.File(ctx, v, req.File, req.Changes, cfg)
 }
