@@ -101,5 +101,9 @@ func FuzzRead(f *testing.F) {
 		unknown.length[name] = func(u64) u64 { return unknownLength }
 	}
 	f.Add(unknown.bytes())
-	f.Fuzz(func(t *testing.T, file []byte) { tryFile(t, file) })
+	st, _ := mustRead(f, sample().bytes())
+	f.Fuzz(func(t *testing.T, file []byte) {
+		tryFile(t, file)
+		Compare(bytes.NewReader(file), st, CompareOptions{Size: int64(len(file))}, nil) // must not panic
+	})
 }
