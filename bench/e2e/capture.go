@@ -76,7 +76,7 @@ func Capture(ctx context.Context, cfg CaptureConfig) (report Report, err error) 
 
 // work runs the workload, disturbed if asked for.
 func (cfg CaptureConfig) work(ctx context.Context, c *Cluster) (Report, error) {
-	load := Workload{Seed: cfg.Seed, Ops: cfg.Ops, NoData: cfg.Cluster.Chunkservers == 0}
+	load := Workload{Seed: cfg.Seed, Ops: cfg.Ops, NoData: cfg.Cluster.Chunkservers == 0, Damaged: cfg.Disturb}
 	if !cfg.Disturb {
 		return load.Run(ctx, c)
 	}

@@ -226,7 +226,7 @@ func (c *Cluster) writeChunkserverConfig(i int) error {
 		"MASTER_HOST": MasterIP, "BIND_HOST": chunkIP(i),
 		"CSSERV_LISTEN_HOST": chunkIP(i), "CSSERV_LISTEN_PORT": fmt.Sprint(c.ports[i]),
 		"MASTER_RECONNECTION_DELAY": "1", "WORKERS_MAX": "20", "WORKERS_MAX_IDLE": "5",
-		"LABELS": string(rune('A' + i%3)), "HDD_TEST_SPEED": "0.1",
+		"LABELS": string(rune('A' + i%3)), "HDD_TEST_SPEED": "0.1", "HDD_ERROR_TOLERANCE_COUNT": "1000", "HDD_ERROR_TOLERANCE_PERIOD": "10",
 	})
 	if err := os.WriteFile(c.path("cfg", fmt.Sprintf("mfschunkserver%d.cfg", i)), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("writing a chunkserver's configuration: %w", err)

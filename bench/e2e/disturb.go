@@ -49,37 +49,50 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (d *disturber) step(ctx context.Context) error {
-	servers, clock := len(d.c.chunk) > 1, d.c.cfg.FakeTime
-	switch n := d.rng.IntN(20); {
-	case n < 4 && servers:
-		return d.bounceChunkserver(ctx)
-	case n == 4 && servers:
-		return d.foreignChunk(ctx)
-	case n == 5 && servers:
-		return d.moveChunkserver()
-	case n == 6 && servers:
-		return d.forgetChunkserver()
-	case n == 7 && servers:
-		return d.loseChunks()
-	case n < 10:
-		return d.changeExports()
-	case n < 13 && clock:
-		return d.c.Jump(time.Duration(1+d.rng.IntN(20*60)) * time.Minute)
-	case clock:
-		return d.fastClock(ctx)
-	}
-	return nil
+// events that can happen, evenly often.
+var events = []struct {
+	servers bool // needs more than one chunkserver
+	clock   bool // needs Config.FakeTime
+	run     func(*disturber, context.Context) error
+}{
+	{servers: true, run: (*disturber).bounceChunkserver},
+	{servers: true, run: (*disturber).foreignChunk},
+	{servers: true, run: (*disturber).moveChunkserver},
+	{servers: true, run: (*disturber).forgetChunkserver},
+	{servers: true, run: (*disturber).renameChunkserver},
+	{servers: true, run: (*disturber).loseChunks},
+	{run: (*disturber).changeExports},
+	{clock: true, run: (*disturber).jump},
+	{clock: true, run: (*disturber).fastClock},
+	{clock: true, run: (*disturber).fastClock},
+	{clock: true, run: (*disturber).fastClock},
 }
 
-// fastClock lets five minutes pass in a few seconds: the master catches up with
-// up to ten rounds of a timer at once, so trash and free inodes get their turn.
+func (d *disturber) step(ctx context.Context) error {
+	e := events[d.rng.IntN(len(events))]
+	if e.servers && len(d.c.chunk) < 2 || e.clock && !d.c.cfg.FakeTime {
+		return nil
+	}
+	return e.run(d, ctx)
+}
+
+// jump moves the clock to a minute or so before a full hour, within the next day.
+// What is due in between the master leaves out.
+func (d *disturber) jump(context.Context) error {
+	now := time.Now().Add(d.c.jumped)
+	hour := now.Truncate(time.Hour).Add(time.Duration(1+d.rng.IntN(20)) * time.Hour)
+	return d.c.Jump(max(0, hour.Add(-time.Duration(30+d.rng.IntN(60))*time.Second).Sub(now)))
+}
+
+// fastClock lets minutes pass in seconds. A master takes up to five seconds for
+// its own delay and catches up with every timer, so that trash and free inodes
+// get their turn and changelogs rotate.
 func (d *disturber) fastClock(ctx context.Context) error {
-	for range 30 {
-		if err := d.c.Jump(10 * time.Second); err != nil {
+	for range 80 {
+		if err := d.c.Jump(4 * time.Second); err != nil {
 			return err
 		}
-		if !pause(ctx, 100*time.Millisecond) {
+		if !pause(ctx, 40*time.Millisecond) {
 			break
 		}
 	}
@@ -103,7 +116,7 @@ func (d *disturber) bounceChunkserver(ctx context.Context) error {
 
 // foreignChunk shows the master a chunk that it has never heard of: a copy of an
 // existing one under another number.
-func (d *disturber) foreignChunk(ctx context.Context) error {
+func (d *disturber) foreignChunk(context.Context) error {
 	i := d.rng.IntN(len(d.c.chunk))
 	files, err := filepath.Glob(filepath.Join(d.c.ChunkDir(i), "*", "chunk_*.mfs"))
 	if err != nil || len(files) == 0 {
@@ -145,13 +158,13 @@ func copyChunk(path string, id uint64) error {
 
 // changeExports gives the clients other rights for their next session, and to
 // those that reconnect.
-func (d *disturber) changeExports() error {
+func (d *disturber) changeExports(context.Context) error {
 	d.exports++
 	return d.c.ReloadMaster(fmt.Sprintf("* / rw,alldirs,admin,maproot=0:0,maxtrashtime=%d\n* . rw\n", 4_000_000+d.exports))
 }
 
 // moveChunkserver lets a chunkserver come back with another port.
-func (d *disturber) moveChunkserver() error {
+func (d *disturber) moveChunkserver(context.Context) error {
 	i := d.rng.IntN(len(d.c.chunk))
 	if err := d.c.StopChunkserver(i); err != nil {
 		return err
@@ -168,7 +181,7 @@ func (d *disturber) moveChunkserver() error {
 
 // forgetChunkserver takes a chunkserver out of the master's list while it is
 // away; it comes back as a new one.
-func (d *disturber) forgetChunkserver() error {
+func (d *disturber) forgetChunkserver(context.Context) error {
 	i := d.rng.IntN(len(d.c.chunk))
 	if err := d.c.StopChunkserver(i); err != nil {
 		return err
@@ -191,17 +204,39 @@ func (d *disturber) forgetChunkserver() error {
 	return d.c.waitChunkservers(len(d.c.chunk))
 }
 
-// loseChunks deletes the files of a few chunks under a running chunkserver.
-func (d *disturber) loseChunks() error {
+// renameChunkserver lets a chunkserver come back without the id that the master
+// gave it.
+func (d *disturber) renameChunkserver(context.Context) error {
 	i := d.rng.IntN(len(d.c.chunk))
-	files, err := filepath.Glob(filepath.Join(d.c.ChunkDir(i), "*", "chunk_*.mfs"))
+	if err := d.c.StopChunkserver(i); err != nil {
+		return err
+	}
+	if err := os.Remove(d.c.path(fmt.Sprintf("cs%d", i), "chunkserverid.mfs")); err != nil {
+		return fmt.Errorf("taking a chunkserver's id: %w", err)
+	}
+	if err := d.c.StartChunkserver(i); err != nil {
+		return err
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
+}
+
+// loseChunks deletes the files of a few chunks under the running chunkservers,
+// all copies of most of them.
+func (d *disturber) loseChunks(context.Context) error {
+	files, err := filepath.Glob(filepath.Join(d.c.ChunkDir(0), "*", "chunk_*.mfs"))
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	for range 3 {
-		file := files[d.rng.IntN(len(files))]
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("losing a chunk: %w", err)
+	for range 8 {
+		name := filepath.Base(files[d.rng.IntN(len(files))])
+		copies, err := filepath.Glob(filepath.Join(d.c.path("hdd?"), "*", name))
+		if err != nil {
+			return fmt.Errorf("finding copies of a chunk: %w", err)
+		}
+		for _, file := range copies[min(len(copies), d.rng.IntN(4)/3):] {
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("losing a chunk: %w", err)
+			}
 		}
 	}
 	return nil

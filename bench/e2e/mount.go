@@ -25,7 +25,7 @@ func (c *Cluster) Mount(name, address string, args ...string) (*Mount, error) {
 		return nil, fmt.Errorf("making a mount point: %w", err)
 	}
 	// Without caches a client sees what the others did at once.
-	front := []string{"-f", "-H", MasterIP, "-B", address, "-o", "mfsattrcacheto=0,mfsentrycacheto=0,mfsdirentrycacheto=0,mfsxattrcacheto=0,mfsgroupscacheto=0,mfsnice=0"}
+	front := []string{"-f", "-H", MasterIP, "-B", address, "-o", "mfsattrcacheto=0,mfsentrycacheto=0,mfsdirentrycacheto=0,mfsxattrcacheto=0,mfsgroupscacheto=0,mfsnice=0,mfsioretries=8,mfserroronlostchunk"}
 	cmd := c.Command("mfsmount", append(append(front, args...), path)...)
 	if c.cfg.FakeTime {
 		lib, err := faketimeLibrary("libfaketimeMT.so.1")
@@ -34,7 +34,7 @@ func (c *Cluster) Mount(name, address string, args ...string) (*Mount, error) {
 		}
 		// A client tells which files it has closed after ten minutes; its
 		// sleep(1) is made shorter, the clocks stay.
-		cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "FAKETIME=+0 x10", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1")
+		cmd.Env = append(os.Environ(), "LD_PRELOAD="+lib, "FAKETIME=+0 x5", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1")
 	}
 	p, err := start(cmd, c.path("log"), name)
 	if err != nil {

@@ -208,11 +208,15 @@ func (k *worker) toolArchive() error {
 }
 
 func (k *worker) toolRepair() error {
-	path, err := k.file()
-	if err != nil {
-		return err
+	var paths []string
+	for range 40 {
+		path, err := k.file()
+		if err != nil {
+			return err
+		}
+		paths = append(paths, k.on(path))
 	}
-	return k.tool("mfsfilerepair", k.on(path))
+	return k.tool("mfsfilerepair", paths...)
 }
 
 // toolClassAdmin makes, copies, renames, changes and removes storage classes.

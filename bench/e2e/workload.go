@@ -23,6 +23,7 @@ type Workload struct {
 	Ops     int  // operations tried; some fail, as in life
 	Workers int  // goroutines, default 4
 	NoData  bool // leave out what needs chunkservers
+	Damaged bool // chunks may be lost: tolerate EIO
 }
 
 // Report counts what a workload did.
@@ -119,18 +120,19 @@ func (s *shared) prepare() error {
 // worker is one goroutine on its own thread, so that it can be any user.
 type worker struct {
 	*shared
-	rng    *rand.Rand
-	table  []operation
-	weight int
-	user   User
-	open   []*os.File // kept open, some of them without a name by now
-	done   map[string]int
-	failed map[string]int
-	cancel []func() // ends what the worker left running
+	rng     *rand.Rand
+	table   []operation
+	weight  int
+	user    User
+	damaged bool
+	open    []*os.File // kept open, some of them without a name by now
+	done    map[string]int
+	failed  map[string]int
+	cancel  []func() // ends what the worker left running
 }
 
 func newWorker(s *shared, w Workload, i int) *worker {
-	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}}
+	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged}
 	for _, o := range operations {
 		if !w.NoData || !o.data {
 			k.table = append(k.table, o)
@@ -185,7 +187,7 @@ func (k *worker) step(o operation) error {
 		return nil
 	}
 	var number syscall.Errno
-	if errors.As(err, &number) && expected[number] {
+	if errors.As(err, &number) && (expected[number] || number == syscall.EIO && k.damaged) {
 		k.failed[o.name+": "+number.Error()]++
 		return nil
 	}
