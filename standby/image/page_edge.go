@@ -35,9 +35,10 @@ var dirCodec = codec[dirPage]{
 }
 
 func encodeDir(p *dirPage, b []byte) []byte {
-	if !p.present {
+	if !p.present && p.names == 0 {
 		return b
 	}
+	b = putBool(b, p.present) // names may come before their directory
 	b = put32(b, uint32(p.Parent))
 	b = putBytes(b, p.Name)
 	for _, v := range [...]uint32{
@@ -53,7 +54,7 @@ func encodeDir(p *dirPage, b []byte) []byte {
 
 func decodeDir(p *dirPage, b []byte) error {
 	r := reader{b: b}
-	p.present = true
+	p.present = r.u8() != 0
 	p.Parent = meta.Inode(r.u32())
 	p.Name = r.string()
 	for _, v := range [...]*uint32{

@@ -122,7 +122,7 @@ func (t dirTable) Insert(ino meta.Inode, d meta.Dir) *meta.Dir {
 
 func (t dirTable) Delete(ino meta.Inode) {
 	p := t.img.dirs.edit(uint64(ino))
-	p.val = dirPage{}
+	p.val.Dir, p.val.present = meta.Dir{}, false
 }
 
 func (t dirTable) Scan(from meta.Inode) iter.Seq2[meta.Inode, meta.Dir] {
