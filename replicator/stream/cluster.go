@@ -159,8 +159,40 @@ func (c *Cluster) fetch(ctx context.Context, seq Seq) (message, *jetstream.RawSt
 	if err != nil {
 		return message{}, nil, fmt.Errorf("getting message %d: %w", seq, err)
 	}
-	m, err := c.decode(Seq(raw.Sequence), raw.Data)
+	m, err := c.decodeRaw(raw)
 	return m, raw, err
+}
+
+// decodeRaw decodes a message from the store.
+func (c *Cluster) decodeRaw(raw *jetstream.RawStreamMsg) (message, error) {
+	m, err := c.decode(Seq(raw.Sequence), raw.Data)
+	if err == nil && raw.Subject != c.epochSubject(m.Epoch) {
+		err = &CorruptError{Seq: m.Seq, Version: m.First, Err: fmt.Errorf("it is of epoch %d on subject %s", m.Epoch, raw.Subject)}
+	}
+	return m, err
+}
+
+// climb gives the last message of the newest epoch, if that is newer than m's;
+// else m. The stream's last message need not be of the newest epoch: a client
+// that ignores the Writer's rules may have put it there.
+func (c *Cluster) climb(ctx context.Context, m message) (message, error) {
+	for {
+		raw, err := c.log.GetLastMsgForSubject(ctx, c.epochSubject(m.Epoch+1))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return m, nil
+		}
+		if err != nil {
+			return m, fmt.Errorf("looking for epoch %d: %w", m.Epoch+1, err)
+		}
+		newer, err := c.decodeRaw(raw)
+		if damaged(err) {
+			return m, nil // readers stop there, if it is not stale
+		}
+		if err != nil {
+			return m, err
+		}
+		m = newer
+	}
 }
 
 // decode decodes a message of this cluster.

@@ -62,12 +62,13 @@ func (c *Cluster) hintIsGood(ctx context.Context, pos Position) (bool, error) {
 	return m.Epoch == pos.Epoch && m.First <= pos.Version && pos.Version <= m.Next(), nil
 }
 
-// newestEpoch is that of the last message that can be read.
+// newestEpoch is the last that was opened.
 func (c *Cluster) newestEpoch(ctx context.Context, first, last Seq) (Epoch, error) {
 	for seq := last; seq >= first; seq-- {
 		m, _, err := c.fetch(ctx, seq)
 		if err == nil {
-			return m.Epoch, nil
+			m, err = c.climb(ctx, m)
+			return m.Epoch, err
 		}
 		if !damaged(err) || seq == first {
 			return 0, err
@@ -109,8 +110,8 @@ func (c *Cluster) firstOf(ctx context.Context, e Epoch, seq Seq) (message, error
 		if err != nil {
 			return message{}, fmt.Errorf("looking for epoch %d from sequence %d: %w", e, seq, err)
 		}
-		m, err := c.decode(Seq(raw.Sequence), raw.Data)
-		if err == nil && m.Epoch == e {
+		m, err := c.decodeRaw(raw)
+		if err == nil {
 			return m, nil
 		}
 		seq = Seq(raw.Sequence) + 1
@@ -126,6 +127,13 @@ func (c *Cluster) searchEpoch(ctx context.Context, v meta.Version, first *messag
 	}
 	// Of [lo, hi): lo begins at or before v; what is at hi or behind begins after v.
 	lo, hi := first.Seq, Seq(raw.Sequence)+1
+	// What lies behind the record that opens the next epoch does not count.
+	switch next, err := c.firstOf(ctx, first.Epoch+1, 1); {
+	case err == nil:
+		hi = min(hi, next.Seq)
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, err
+	}
 	for hi-lo > 1 {
 		mid := lo + (hi-lo)/2
 		m, err := c.firstOf(ctx, first.Epoch, mid)

@@ -116,6 +116,9 @@ func (w *Writer) readEnd(ctx context.Context) error {
 			w.salvage = true
 			continue
 		}
+		if m, err = w.c.climb(ctx, m); err != nil {
+			return err
+		}
 		w.stored = fence.State{Seq: w.stored.Seq, Epoch: m.Epoch, Next: m.Next(), Chain: m.After}
 		if !w.salvage {
 			w.sentID = raw.Header.Get(jetstream.MsgIDHeader)
