@@ -20,7 +20,8 @@ import (
 // Base describes a base image: a metadata.mfs that replicas start from. It is
 // kept compressed (zstd) in the cluster's object store as base-<version>. The
 // fields are stored as the object's metadata, readable with `nats object info`;
-// the store adds a SHA-256 of what it keeps.
+// the SHA-256
+// that the store wants is that of the compressed bytes.
 type Base struct {
 	MetaID  uint64
 	Version meta.Version // of the image: the first entry to apply to it
@@ -45,16 +46,11 @@ const (
 	keySum     = "xxh3-128"
 )
 
-const (
-	baseChunk   = 1 << 20 // bytes of a message of the object store; each is synced
-	partialName = "partial"
-)
-
 func baseName(v meta.Version) string { return fmt.Sprintf("base-%020d", v) }
 
 // PutBase stores the image that r gives, of b's Version, Epoch and Release, and
 // completes b. It appears when it is complete; one of the same version is
-// replaced. One PutBase at a time.
+// replaced then.
 func (c *Cluster) PutBase(ctx context.Context, b Base, r io.Reader) (Base, error) {
 	if b.Version == 0 {
 		return b, errors.New("a base image needs a version")
@@ -70,26 +66,21 @@ func (c *Cluster) put(ctx context.Context, b *Base, r io.Reader) error {
 	image := &summing{r: r, h: xxh3.New128()}
 	pr, pw := io.Pipe()
 	done := make(chan struct{})
-	go func() { // ends when the image does or the store stops reading
+	go func() { // ends when the image does or nobody reads any more
 		defer close(done)
 		pw.CloseWithError(compress(pw, image))
 	}()
-	info, err := c.bases.Put(ctx, jetstream.ObjectMeta{
-		Name: partialName, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(min(baseChunk, c.conn.nc.MaxPayload()))},
-	}, pr)
+	info, err := c.putObject(ctx, baseName(b.Version), pr, func() map[string]string {
+		b.Size, b.Sum = image.n, image.sum()
+		return b.metadata()
+	})
 	pr.Close()
 	<-done
 	if err != nil {
 		return err
 	}
-	b.Size, b.Stored, b.Created = image.n, int64(info.Size), info.ModTime
-	sum := image.h.Sum128()
-	b.Sum = Chain{Hi: sum.Hi, Lo: sum.Lo}
-	// Only now has it the name by which it is found.
-	if err := c.bases.Delete(ctx, baseName(b.Version)); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return err
-	}
-	return c.bases.UpdateMeta(ctx, partialName, jetstream.ObjectMeta{Name: baseName(b.Version), Metadata: b.metadata()})
+	b.Stored, b.Created = int64(info.Size), info.ModTime
+	return nil
 }
 
 func compress(w io.Writer, r io.Reader) error {
@@ -116,6 +107,11 @@ func (s *summing) Read(p []byte) (int, error) {
 	s.h.Write(p[:n])
 	s.n += int64(n)
 	return n, err
+}
+
+func (s *summing) sum() Chain {
+	sum := s.h.Sum128()
+	return Chain{Hi: sum.Hi, Lo: sum.Lo}
 }
 
 func (b *Base) metadata() map[string]string {
@@ -167,9 +163,6 @@ func (c *Cluster) ListBases(ctx context.Context) ([]Base, error) {
 	}
 	var bases []Base
 	for _, info := range infos {
-		if info.Name == partialName {
-			continue
-		}
 		b, err := parseBase(info)
 		if err != nil {
 			return nil, err
@@ -196,15 +189,10 @@ func (c *Cluster) GetBase(ctx context.Context, v meta.Version, w io.Writer) (Bas
 }
 
 func (c *Cluster) get(ctx context.Context, v meta.Version, w io.Writer) (b Base, err error) {
-	obj, err := c.bases.Get(ctx, baseName(v))
+	info, err := c.bases.GetInfo(ctx, baseName(v))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return b, ErrNoBase
 	}
-	if err != nil {
-		return b, err
-	}
-	defer obj.Close()
-	info, err := obj.Info()
 	if err != nil {
 		return b, err
 	}
@@ -214,6 +202,11 @@ func (c *Cluster) get(ctx context.Context, v meta.Version, w io.Writer) (b Base,
 	if b.MetaID != c.metaid {
 		return b, &ForeignError{What: "base image " + info.Name, Want: c.metaid, Got: b.MetaID}
 	}
+	obj, err := c.getObject(ctx, info)
+	if err != nil {
+		return b, err
+	}
+	defer obj.Close()
 	z, err := zstd.NewReader(obj, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return b, err
@@ -223,10 +216,10 @@ func (c *Cluster) get(ctx context.Context, v meta.Version, w io.Writer) (b Base,
 	if _, err := io.Copy(w, image); err != nil {
 		return b, err
 	}
-	if sum := image.h.Sum128(); image.n != b.Size || (Chain{Hi: sum.Hi, Lo: sum.Lo}) != b.Sum {
-		return b, fmt.Errorf("%d bytes with checksum %v, want %d with %v: %w", image.n, Chain{Hi: sum.Hi, Lo: sum.Lo}, b.Size, b.Sum, ErrCorrupt)
+	if sum := image.sum(); image.n != b.Size || sum != b.Sum {
+		return b, fmt.Errorf("%d bytes with checksum %v, want %d with %v: %w", image.n, sum, b.Size, b.Sum, ErrCorrupt)
 	}
-	return b, obj.Error()
+	return b, nil
 }
 
 // Trim deletes all base images but the newest keep (at least one), and the

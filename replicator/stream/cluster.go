@@ -49,8 +49,12 @@ type Cluster struct {
 	name    string // of the stream
 	subject string // of its messages, without ".<epoch>"
 	log     jetstream.Stream
-	bases   jetstream.ObjectStore
 	members jetstream.KeyValue
+
+	bases      jetstream.ObjectStore
+	bucket     string           // of bases
+	baseStream jetstream.Stream // in which bases are kept
+	orphanAge  time.Duration
 }
 
 // Open opens the cluster's stream and buckets and creates what is missing.
@@ -72,11 +76,7 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if cl.log, err = cl.openLog(ctx, cfg.Replicas); err != nil {
 		return nil, fmt.Errorf("opening stream %s: %w", cl.name, err)
 	}
-	cl.bases, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: cl.name + "-base", Description: "base images of MooseFS cluster " + id,
-		Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
-	})
-	if err != nil {
+	if err := cl.openBases(ctx, id, cfg.Replicas); err != nil {
 		return nil, fmt.Errorf("opening the base images of %s: %w", cl.name, err)
 	}
 	cl.members, err = c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
@@ -87,6 +87,19 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 		return nil, fmt.Errorf("opening the members of %s: %w", cl.name, err)
 	}
 	return cl, nil
+}
+
+func (c *Cluster) openBases(ctx context.Context, id string, replicas int) (err error) {
+	c.bucket, c.orphanAge = c.name+"-base", orphanAge
+	c.bases, err = c.conn.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: c.bucket, Description: "base images of MooseFS cluster " + id,
+		Storage: jetstream.FileStorage, Replicas: replicas,
+	})
+	if err != nil {
+		return err
+	}
+	c.baseStream, err = c.conn.js.Stream(ctx, "OBJ_"+c.bucket)
+	return err
 }
 
 // MetaID is the MooseFS cluster's id.

@@ -141,6 +141,9 @@ func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
 // Close closes the connection.
 func (c *Conn) Close() { c.nc.Close() }
 
+// reconnects counts the connections made after the first.
+func (c *Conn) reconnects() uint64 { return c.nc.Stats().Reconnects }
+
 // syncNames makes the names of a stream's files durable where this process can.
 func (c *Conn) syncNames(stream string) error {
 	if c.server == nil {

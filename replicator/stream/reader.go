@@ -19,6 +19,10 @@ type ReaderConfig struct {
 	IdleCheck time.Duration // when nothing comes for so long, look whether the stream is still the same; default 3 s
 }
 
+// lookInterval is how soon a reader for which nothing comes notices that the
+// connection was lost and is there again.
+const lookInterval = 100 * time.Millisecond
+
 // prefetchMessages bounds the number of messages fetched ahead, beside their bytes.
 const prefetchMessages = 512
 
@@ -37,6 +41,9 @@ type Reader struct {
 	started bool        // state is set
 	created time.Time   // of the stream
 	nextCon uint64      // the consumer's number of the next message
+
+	connection uint64        // which of the connections to NATS the consumer was made on
+	idle       time.Duration // how long nothing has come, about
 }
 
 // Batch is what Next gives: entries that continue at the position before, or a
@@ -160,6 +167,7 @@ func (r *Reader) again(ctx context.Context, seq Seq, cause error) (*Batch, error
 // start makes a consumer that begins at the position. It lives in the server's
 // memory and goes away with the reader.
 func (r *Reader) start(ctx context.Context) error {
+	r.connection, r.idle = r.c.conn.reconnects(), 0
 	info, err := r.c.log.Info(ctx)
 	if err != nil {
 		return err
@@ -188,16 +196,24 @@ func (r *Reader) start(ctx context.Context) error {
 
 // receive waits for a message; none came if both results are nil.
 func (r *Reader) receive(ctx context.Context) (jetstream.Msg, error) {
-	idle, cancel := context.WithTimeout(ctx, r.cfg.IdleCheck)
+	look, cancel := context.WithTimeout(ctx, min(lookInterval, r.cfg.IdleCheck))
 	defer cancel()
-	msg, err := r.it.Next(jetstream.NextContext(idle))
-	if err == nil || ctx.Err() != nil {
-		return msg, err
+	msg, err := r.it.Next(jetstream.NextContext(look))
+	if err == nil {
+		r.idle = 0
+		return msg, nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, r.sameStream(ctx)
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
 	}
-	return nil, err
+	if r.c.conn.reconnects() != r.connection {
+		return nil, fmt.Errorf("%w: the connection was lost for a while", errMoved)
+	}
+	if r.idle += lookInterval; r.idle < r.cfg.IdleCheck {
+		return nil, nil
+	}
+	r.idle = 0
+	return nil, r.sameStream(ctx)
 }
 
 // sameStream fails if the stream was made anew, cut back, or has messages that

@@ -335,40 +335,43 @@ func (w *Writer) settle(ctx context.Context, n int) error {
 }
 
 var (
-	errPending = errors.New("not acknowledged yet")
-	errNotSent = errors.New("could not be sent")
+	errPending  = errors.New("not acknowledged yet")
+	errNoAnswer = errors.New("not sent, or its answer is lost")
 )
 
-// await gives nil when the message is stored where it was meant to be.
+// await gives nil when the message is stored where it was meant to be. A future
+// answers once: it is dropped with its answer, so that a message whose answer
+// was not dealt with is looked for in the stream.
 func (w *Writer) await(ctx context.Context, f *flight, wait bool) error {
 	if f.future == nil {
-		return errNotSent
+		return errNoAnswer
 	}
-	if !wait {
-		select {
-		case ack := <-f.future.Ok():
-			return checkAck(f, ack)
-		case err := <-f.future.Err():
-			return err
-		default:
+	select {
+	case ack := <-f.future.Ok():
+		return f.answered(ack, nil)
+	case err := <-f.future.Err():
+		return f.answered(nil, err)
+	default:
+		if !wait {
 			return errPending
 		}
 	}
 	select {
 	case ack := <-f.future.Ok():
-		return checkAck(f, ack)
+		return f.answered(ack, nil)
 	case err := <-f.future.Err():
-		return err
+		return f.answered(nil, err)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func checkAck(f *flight, ack *jetstream.PubAck) error {
-	if Seq(ack.Sequence) != f.rec.Seq {
-		return fmt.Errorf("stored at sequence %d, want %d", ack.Sequence, f.rec.Seq)
+func (f *flight) answered(ack *jetstream.PubAck, err error) error {
+	f.future = nil
+	if err == nil && Seq(ack.Sequence) != f.rec.Seq {
+		err = fmt.Errorf("stored at sequence %d, want %d", ack.Sequence, f.rec.Seq)
 	}
-	return nil
+	return err
 }
 
 // confirm counts the oldest message as stored.
