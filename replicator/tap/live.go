@@ -28,7 +28,7 @@ type LiveConfig struct {
 	MaxMemory  int64         // bytes of entries not taken yet before the connection is closed; default 256 MiB
 	MinBackoff time.Duration // before the first reconnect; default 100 ms
 	MaxBackoff time.Duration // before later ones; default 5 s
-	Event      func(Event)   // may be nil; called from Run, must not block
+	Event      func(Event)   // may be nil; called by several goroutines of Run, must not block
 	// Dial opens the connection; nil is a TCP dial, which resolves the name anew.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
