@@ -49,6 +49,8 @@ type Standby struct {
 	events  []Event
 	meter   meter
 
+	loaded meta.Version // base image loaded last by this process; follow's
+
 	last atomic.Pointer[apply.Batch] // of the applied
 	done atomic.Uint64               // entries applied since the start
 }
@@ -167,7 +169,6 @@ func (s *Standby) follow(ctx context.Context) error {
 	defer cancel()
 	beside.Go(func() { s.measure(ctx) })
 	beside.Go(func() { s.keepBases(ctx) })
-	var reloaded meta.Version
 	for {
 		if _, err := s.Image(); err != nil {
 			if err := s.loadNewest(ctx); err != nil {
@@ -175,36 +176,54 @@ func (s *Standby) follow(ctx context.Context) error {
 			}
 		}
 		s.setState(CatchingUp, nil)
-		before := s.done.Load()
 		err := s.apply(ctx)
 		var rebase *stream.RebaseError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &rebase):
-			if rebase.Base == reloaded && s.done.Load() == before {
-				return fmt.Errorf("base image %d was loaded, and the stream still does not continue from it: %w", reloaded, err)
-			}
-			reloaded = rebase.Base
-			s.event(slog.LevelWarn, "loading the base image from which the stream continues", err)
-			if err := s.load(ctx, rebase.Base); err != nil {
+			if err := s.rebase(ctx, rebase); err != nil {
 				return err
 			}
 		case errors.Is(err, stream.ErrGap), errors.Is(err, stream.ErrDiverged):
-			s.event(slog.LevelError, "the image does not fit the stream; loading the newest base image", err)
-			if s.done.Load() == before && reloaded != 0 {
-				return err
+			if s.fresh() {
+				return err // no other base image will do better
 			}
+			s.event(slog.LevelError, "the image does not fit the stream; loading the newest base image", err)
 			if err := s.loadNewest(ctx); err != nil {
 				return err
 			}
-			reloaded = s.version()
 		case err == nil:
 			return errors.New("the stream ended")
 		default:
 			return err
 		}
 	}
+}
+
+// fresh tells whether nothing was applied to the image since it was loaded by
+// this process.
+func (s *Standby) fresh() bool {
+	return s.loaded != 0 && s.loaded == s.version()
+}
+
+// rebase moves to the base image from which the stream continues.
+func (s *Standby) rebase(ctx context.Context, to *stream.RebaseError) error {
+	img, err := s.Image()
+	if err != nil {
+		return err
+	}
+	if s.fresh() && s.loaded == to.Base {
+		if img.Position().Epoch >= uint64(to.Epoch) {
+			return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
+		}
+		return img.Update(func(_ *meta.State, pos image.Position) (image.Position, error) {
+			pos.Epoch, pos.Seq, pos.Chain = uint64(to.Epoch), 0, [16]byte{}
+			return pos, nil
+		})
+	}
+	s.event(slog.LevelWarn, "loading the base image from which the stream continues", to)
+	return s.load(ctx, to.Base, to.Epoch)
 }
 
 func (s *Standby) version() meta.Version {
@@ -253,7 +272,8 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		bases, err := s.cluster.ListBases(ctx)
 		if err == nil && len(bases) > 0 {
-			return s.load(ctx, bases[len(bases)-1].Version)
+			newest := bases[len(bases)-1]
+			return s.load(ctx, newest.Version, newest.Epoch)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -267,8 +287,9 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	}
 }
 
-// load replaces the image by a base image. The old one serves until then.
-func (s *Standby) load(ctx context.Context, v meta.Version) error {
+// load replaces the image by a base image, which continues in an epoch. The
+// old one serves until then.
+func (s *Standby) load(ctx context.Context, v meta.Version, epoch stream.Epoch) error {
 	s.setState(Loading, nil)
 	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
 	file, base, err := s.fetch(ctx, v)
@@ -277,7 +298,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	pos := image.Position{Epoch: uint64(base.Epoch), Release: base.Release}
+	pos := image.Position{Epoch: uint64(epoch), Release: base.Release}
 	fresh := filepath.Join(s.cfg.Dir, newName)
 	if _, err := fill(fresh, file, LoadOptions{
 		Cache: s.cfg.Cache, Name: fmt.Sprintf("base image %d", v), Size: base.Size, Logger: s.log, Position: pos,
@@ -293,6 +314,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 	if err := s.open(); err != nil {
 		return err
 	}
+	s.loaded = v
 	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is loaded", v), nil)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"strings"
+
+	"mfsstandby/replicator/fence"
 )
 
 // Clusters lists the metaids of the clusters that NATS holds a stream of, under
@@ -34,4 +36,30 @@ func (c *Cluster) End(ctx context.Context) (Position, error) {
 		return Position{}, err
 	}
 	return Position{Version: m.Next(), Epoch: m.Epoch, Seq: Seq(info.State.LastSeq), Chain: m.After}, nil
+}
+
+// LastText gives the text of the stream's last entry, nil if what comes last is
+// no entry.
+func (c *Cluster) LastText(ctx context.Context) ([]byte, error) {
+	info, err := c.log.Info(ctx)
+	if err != nil || info.State.Msgs == 0 {
+		return nil, err
+	}
+	for seq := info.State.LastSeq; seq >= info.State.FirstSeq; seq-- {
+		m, _, err := c.fetch(ctx, Seq(seq))
+		if err != nil {
+			return nil, err
+		}
+		switch m.Kind {
+		case fence.Batch:
+			entries, _, err := m.entries(nil, 0)
+			if err != nil || len(entries) == 0 {
+				return nil, err
+			}
+			return entries[len(entries)-1].Text, nil
+		case fence.Rebase:
+			return nil, nil
+		}
+	}
+	return nil, nil
 }

@@ -1,0 +1,332 @@
+// Package replicator brings the entries of a primary into its cluster's
+// stream: from the tap, through a spool on disk, to the one writer of the
+// present epoch. It decides where to begin and when only a new base image
+// helps. cmd runs it.
+package replicator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/spool"
+	"mfsstandby/replicator/stream"
+	"mfsstandby/replicator/tap"
+)
+
+// Config says what is replicated, from where. Exactly one of Primary,
+// ChangelogDir and Files is set.
+type Config struct {
+	Primary      string   // HOST or HOST:PORT of a master's metalogger port
+	ChangelogDir string   // data directory of a master on this host, to be followed
+	Files        []string // plain changelog files, read to their end; they need Base
+	Base         string   // metadata file that Files continue
+
+	Dir      string // its own: spool and downloads
+	SpoolMax int64  // bytes the spool may take; 0 means 4 GiB
+	Sync     string // "always": the spool is on disk before an entry is published; "interval" (default): soon after
+	MetaID   uint64 // of the cluster that is expected; 0 means any
+	Replicas int    // NATS servers that keep each message; 0 means 1
+	Who      string // this process, for people; default is the host's name
+	Logger   *slog.Logger
+}
+
+// Validate says what is wrong, and fills in defaults.
+func (c *Config) Validate() error {
+	sources := 0
+	for _, set := range []bool{c.Primary != "", c.ChangelogDir != "", len(c.Files) > 0} {
+		if set {
+			sources++
+		}
+	}
+	switch {
+	case sources != 1:
+		return errors.New("say what to follow: one of a primary, a changelog directory and changelog files")
+	case len(c.Files) > 0 && c.Base == "":
+		return errors.New("changelog files need the metadata file that they continue")
+	case len(c.Files) == 0 && c.Base != "":
+		return errors.New("a metadata file is given for changelog files only")
+	case c.Dir == "":
+		return errors.New("the tap has no data directory")
+	case c.Sync != "" && c.Sync != "always" && c.Sync != "interval":
+		return fmt.Errorf("sync %q: use always or interval", c.Sync)
+	}
+	if c.Who == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		c.Who = host
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return nil
+}
+
+// Replicator replicates one cluster. Status may be called at any time.
+type Replicator struct {
+	cfg    Config
+	conn   *stream.Conn
+	log    *slog.Logger
+	origin origin
+
+	spool   *spool.Spool
+	opened  atomic.Pointer[spool.Spool] // the same, for Status
+	cluster *stream.Cluster
+	writer  *stream.Writer
+
+	status tracker
+}
+
+// New prepares replication; Run does it.
+func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Replicator{cfg: cfg, conn: conn, log: cfg.Logger.With("part", "tap")}
+	r.status.log = r.log
+	switch {
+	case cfg.Primary != "":
+		live, err := newLiveOrigin(&r.cfg, r.status.tapEvent)
+		if err != nil {
+			return nil, err
+		}
+		r.origin, r.status.live = live, live.live
+		r.status.now.Source = cfg.Primary
+	case cfg.ChangelogDir != "":
+		r.origin = &dirOrigin{cfg: tap.DirConfig{Path: cfg.ChangelogDir, Event: r.status.tapEvent}}
+		r.status.now.Source = cfg.ChangelogDir
+	default:
+		r.origin = &fileOrigin{files: cfg.Files, start: cfg.Base}
+		r.status.now.Source = fmt.Sprintf("%d changelog files", len(cfg.Files))
+	}
+	return r, nil
+}
+
+// Run replicates until ctx ends or a finite source does: both return nil when
+// all that was received is in the stream or in the spool. Any other error
+// needs a person.
+func (r *Replicator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+	background.Go(func() { r.origin.run(ctx) })
+	err := r.run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		r.status.fail(err)
+	}
+	return err
+}
+
+func (r *Replicator) run(ctx context.Context) error {
+	mode := spool.SyncInterval
+	if r.cfg.Sync == "always" {
+		mode = spool.SyncAlways
+	}
+	var err error
+	r.spool, err = spool.Open(spool.Config{Dir: filepath.Join(r.cfg.Dir, "spool"), Max: r.cfg.SpoolMax, Mode: mode})
+	if err != nil {
+		return err
+	}
+	defer r.spool.Close()
+	r.opened.Store(r.spool)
+	src, err := r.start(ctx)
+	for err == nil {
+		err = r.pump(ctx, src)
+		switch {
+		case ctx.Err() != nil:
+			src.Close()
+			return ctx.Err()
+		case errors.Is(err, io.EOF):
+			return src.Close()
+		case errors.Is(err, stream.ErrLost):
+			r.status.event(slog.LevelError, "the stream lost entries that it had acknowledged; they are appended again", err)
+			if err = r.openWriter(ctx); err == nil {
+				src, err = r.resume(ctx, src)
+			}
+		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
+			src, err = r.rebase(ctx, src, err)
+		}
+	}
+	return err
+}
+
+// start finds out which cluster this is and where to go on.
+func (r *Replicator) start(ctx context.Context) (tap.Source, error) {
+	id := r.cfg.MetaID
+	if pos, err := r.spool.Position(); err == nil {
+		if id != 0 && id != pos.First.MetaID {
+			return nil, fmt.Errorf("the spool in %s is of cluster %016X, not %016X: give another data directory", r.cfg.Dir, pos.First.MetaID, id)
+		}
+		id = pos.First.MetaID
+	}
+	var first *start
+	if id == 0 {
+		var err error
+		if first, err = r.getBase(ctx, 0, 0); err != nil {
+			return nil, err
+		}
+		defer first.cleanup()
+		id = first.base.MetaID
+	}
+	var err error
+	if r.cluster, err = r.conn.Open(ctx, stream.ClusterConfig{MetaID: id, Replicas: r.cfg.Replicas}); err != nil {
+		return nil, err
+	}
+	r.status.cluster(id)
+	if err := r.openWriter(ctx); err != nil {
+		return nil, err
+	}
+	if r.writer.Next() != 0 {
+		var old tap.Source
+		if first != nil {
+			old = first.src
+		}
+		return r.resume(ctx, old)
+	}
+	if first == nil {
+		if first, err = r.getBase(ctx, id, 0); err != nil {
+			return nil, err
+		}
+		defer first.cleanup()
+	}
+	return first.src, r.begin(ctx, first, "first base image")
+}
+
+// openWriter makes this process the one that appends.
+func (r *Replicator) openWriter(ctx context.Context) error {
+	w, err := r.cluster.OpenWriter(ctx, stream.WriterConfig{Who: r.cfg.Who, Release: r.origin.release()})
+	if err != nil {
+		return err
+	}
+	r.writer = w
+	if w.Next() == 0 {
+		return nil
+	}
+	return w.Open(ctx, "the tap started", time.Now())
+}
+
+// resume goes on from the spool's end, or the stream's when the spool does not
+// reach it.
+func (r *Replicator) resume(ctx context.Context, old tap.Source) (tap.Source, error) {
+	if old != nil {
+		old.Close()
+	}
+	end := r.writer.End()
+	at := tap.Position{Next: end.Version, MetaID: r.cluster.MetaID()}
+	pos, err := r.spool.Position()
+	switch {
+	case err == nil && pos.First.Next <= end.Version && end.Version <= pos.End:
+		at.Next, at.Last = pos.End, pos.Last
+	case err == nil && pos.First.Next > end.Version:
+		return r.rebase(ctx, nil, &tap.GapError{Want: end.Version, Have: pos.First.Next, Source: "the spool", Reason: "the stream ends before it"})
+	case err == nil || errors.Is(err, spool.ErrEmpty):
+		if at.Last, err = r.cluster.LastText(ctx); err != nil {
+			return nil, err
+		}
+		if err := r.resetSpool(); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	r.status.position(r.writer, at.Next)
+	r.status.event(slog.LevelInfo, fmt.Sprintf("going on at version %d", at.Next), nil)
+	return r.origin.resume(at)
+}
+
+// resetSpool empties the spool and lets it continue at the stream's end.
+func (r *Replicator) resetSpool() error {
+	end := r.writer.End()
+	return r.spool.Reset(spool.Start{MetaID: r.cluster.MetaID(), Epoch: end.Epoch, Next: end.Version, Chain: end.Chain})
+}
+
+// start is a base image and the source that continues it.
+type start struct {
+	base    tap.Base
+	src     tap.Source
+	cleanup func()
+}
+
+// getBase waits until the origin has a base image newer than a version.
+func (r *Replicator) getBase(ctx context.Context, metaid uint64, after meta.Version) (*start, error) {
+	for {
+		b, src, cleanup, err := r.origin.base(ctx, metaid)
+		if err == nil {
+			if err = checkBase(b, metaid); err == nil && b.Version <= after {
+				err = fmt.Errorf("the newest metadata file, %s, is of version %d, entries are missing after it", b.Path, b.Version)
+			}
+			if err == nil {
+				return &start{b, src, cleanup}, nil
+			}
+			src.Close()
+			cleanup()
+		}
+		if final := !errors.Is(err, errNotReady) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, tap.ErrGap) && b.Version == 0; final || r.cfg.Base != "" {
+			return nil, err
+		}
+		r.status.event(slog.LevelWarn, "waiting for a metadata file to start from", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(baseRetry):
+		}
+	}
+}
+
+// baseRetry is how long to wait for a master to store its metadata.
+const baseRetry = 5 * time.Second
+
+// begin stores a base image and lets the stream continue from it.
+func (r *Replicator) begin(ctx context.Context, s *start, why string) error {
+	f, err := os.Open(s.base.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	release := r.origin.release()
+	r.writer.SetRelease(release)
+	if _, err := r.cluster.PutBase(ctx, stream.Base{Version: s.base.Version, Epoch: r.writer.End().Epoch, Release: release}, f); err != nil {
+		return err
+	}
+	if err := r.writer.Rebase(ctx, s.base.Version, why, time.Now()); err != nil {
+		return err
+	}
+	r.status.event(slog.LevelInfo, fmt.Sprintf("the stream continues from base image %d: %s", s.base.Version, why), nil)
+	r.status.position(r.writer, s.base.Version)
+	return r.resetSpool()
+}
+
+// rebase starts over from a new base image: nothing else helps.
+func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (tap.Source, error) {
+	r.status.event(slog.LevelError, "entries cannot be continued; a new base image is needed", cause)
+	if old != nil {
+		old.Close()
+	}
+	if r.cfg.Base != "" {
+		return nil, cause // files have no other
+	}
+	var after meta.Version
+	if errors.Is(cause, tap.ErrGap) {
+		after = r.writer.Next() - 1
+	}
+	s, err := r.getBase(ctx, r.cluster.MetaID(), after)
+	if err != nil {
+		return nil, err
+	}
+	defer s.cleanup()
+	return s.src, r.begin(ctx, s, cause.Error())
+}

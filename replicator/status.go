@@ -1,0 +1,147 @@
+package replicator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+	"mfsstandby/replicator/tap"
+)
+
+// Event is something worth telling a person.
+type Event struct {
+	Time  time.Time  `json:"time"`
+	Level slog.Level `json:"level"`
+	Text  string     `json:"text"`
+}
+
+// keepEvents is how many events Status gives.
+const keepEvents = 50
+
+// Status tells how replication is doing. A version is that of the next entry.
+type Status struct {
+	Source    string       `json:"source"`
+	Connected bool         `json:"connected"` // to a live primary
+	Following bool         `json:"following"` // it continues the history known
+	Release   string       `json:"release,omitempty"`
+	MetaID    string       `json:"metaid,omitempty"` // 16 hexadecimal digits
+	Epoch     uint64       `json:"epoch"`
+	Received  meta.Version `json:"received_version"`  // from the primary, into the spool
+	Published meta.Version `json:"published_version"` // acknowledged by the stream
+	Entries   uint64       `json:"entries_received"`  // since the start
+	Heard     time.Time    `json:"heard"`             // when the primary sent something last
+	Spool     int64        `json:"spool_bytes"`
+	Error     string       `json:"error,omitempty"`
+	Events    []Event      `json:"events,omitempty"`
+}
+
+// Status tells how replication is doing.
+func (r *Replicator) Status() Status {
+	s := r.status.get()
+	s.Release = r.origin.release()
+	if sp := r.opened.Load(); sp != nil {
+		if pos, err := sp.Position(); err == nil {
+			s.Spool = pos.Bytes
+		}
+	}
+	return s
+}
+
+// tracker keeps the Status.
+type tracker struct {
+	log  *slog.Logger
+	live *tap.Live // nil without
+
+	mu  sync.Mutex
+	now Status
+}
+
+func (t *tracker) get() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.now
+	s.Events = append([]Event(nil), t.now.Events...)
+	if t.live != nil {
+		l := t.live.Status()
+		s.Connected, s.Following, s.Heard = l.Connected, l.Following, l.Heard
+		if l.Err != nil && s.Error == "" {
+			s.Error = l.Err.Error()
+		}
+	}
+	return s
+}
+
+func (t *tracker) cluster(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.MetaID = fmt.Sprintf("%016X", id)
+}
+
+func (t *tracker) position(w *stream.Writer, received meta.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Received, t.now.Published, t.now.Epoch = received, w.Acked(), uint64(w.End().Epoch)
+}
+
+func (t *tracker) received(b tap.Batch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Received = b.Entries[len(b.Entries)-1].Version + 1
+	t.now.Entries += uint64(len(b.Entries))
+	t.now.Heard = b.Received
+}
+
+func (t *tracker) published(w *stream.Writer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Published, t.now.Epoch = w.Acked(), uint64(w.End().Epoch)
+}
+
+func (t *tracker) acked() meta.Version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now.Published
+}
+
+func (t *tracker) fail(err error) {
+	t.mu.Lock()
+	t.now.Error = err.Error()
+	t.mu.Unlock()
+	t.event(slog.LevelError, "replication is stopped", err)
+}
+
+func (t *tracker) event(level slog.Level, text string, err error) {
+	if err != nil {
+		text += ": " + err.Error()
+	}
+	t.log.Log(context.Background(), level, text)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Events = append(t.now.Events, Event{time.Now(), level, text})
+	t.now.Events = t.now.Events[max(0, len(t.now.Events)-keepEvents):]
+}
+
+// tapEvent turns what a source tells into events.
+func (t *tracker) tapEvent(e tap.Event) {
+	level := slog.LevelInfo
+	switch e.Kind {
+	case tap.Rotated, tap.Downloading:
+		return
+	case tap.Disconnected, tap.Retrying, tap.Unverified, tap.Truncated:
+		level = slog.LevelWarn
+	case tap.Overflow, tap.Lost:
+		level = slog.LevelError
+	}
+	text := "primary: " + e.Kind.String()
+	if e.Text != "" {
+		text += " " + e.Text
+	}
+	if e.Version != 0 {
+		text += fmt.Sprintf(" at version %d", e.Version)
+	}
+	t.event(level, text, e.Err)
+}
