@@ -7,16 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/spool"
 	"mfsstandby/replicator/tap"
 )
 
 const (
 	syncEvery  = 100 * time.Millisecond // how long a received entry may be in memory only, with "interval"
-	fullRetry  = 50 * time.Millisecond  // how often a full spool is tried again
-	trimEvery  = time.Second
-	keptBehind = 200_000 // published entries that the spool keeps at least, should the stream lose them
+	keptBehind = 200_000                // published entries that the spool keeps at least, should the stream lose them
 )
 
 // pump moves entries from the source to the stream until either fails. What
@@ -48,25 +45,26 @@ func (r *Replicator) receive(ctx context.Context, src tap.Source) error {
 		if err != nil {
 			return err
 		}
-		for full := false; ; full = true {
-			err := r.spool.Append(batch)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, spool.ErrFull) {
-				return err
-			}
-			if !full {
-				r.status.event(slog.LevelError, "the stream does not take entries and the spool is full; waiting", err)
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(fullRetry):
-			}
+		if err := r.store(ctx, batch); err != nil {
+			return err
 		}
 		r.status.received(batch)
 	}
+}
+
+// store appends a batch to the spool, and waits while that is full.
+func (r *Replicator) store(ctx context.Context, batch tap.Batch) error {
+	err := r.spool.Append(batch)
+	if errors.Is(err, spool.ErrFull) {
+		r.status.event(slog.LevelError, "the stream does not take entries, and the spool is full; waiting", err)
+	}
+	for errors.Is(err, spool.ErrFull) {
+		if err := r.spool.WaitRoom(ctx, 2*tap.MaxBatchBytes); err != nil {
+			return err
+		}
+		err = r.spool.Append(batch)
+	}
+	return err
 }
 
 // publish appends what is in the spool to the stream. Whenever there is
@@ -132,22 +130,31 @@ func (r *Replicator) publish(ctx context.Context, received <-chan struct{}) erro
 func (r *Replicator) maintain(ctx context.Context) {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
-	var trimmed time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			err := r.spool.Sync()
-			if err == nil && now.Sub(trimmed) >= trimEvery {
-				trimmed = now
-				if acked := r.status.acked(); acked > keptBehind {
-					err = r.spool.Trim(acked - meta.Version(keptBehind))
-				}
-			}
-			if err != nil {
-				r.log.Error("the spool", "err", err)
-			}
+		case <-tick.C:
+		}
+		err := r.spool.Sync()
+		if err == nil {
+			err = r.trim()
+		}
+		if err != nil {
+			r.log.Error("keeping the spool", "err", err)
 		}
 	}
+}
+
+// trim drops what is published, but for the last entries while there is room.
+func (r *Replicator) trim() error {
+	pos, err := r.spool.Position()
+	if err != nil {
+		return err
+	}
+	upto := r.status.acked()
+	if pos.Bytes < r.cfg.SpoolMax/2 {
+		upto -= min(upto, keptBehind)
+	}
+	return r.spool.Trim(upto)
 }

@@ -66,6 +66,9 @@ func (c *Config) Validate() error {
 		}
 		c.Who = host
 	}
+	if c.SpoolMax == 0 {
+		c.SpoolMax = 4 << 30
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
