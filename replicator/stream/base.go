@@ -25,7 +25,8 @@ import (
 type Base struct {
 	MetaID  uint64
 	Version meta.Version // of the image: the first entry to apply to it
-	Epoch   Epoch        // in which it was stored; 0: before the stream's first
+	Epoch   Epoch        // of the entries before it; Rebase sets that which it opens
+	Chain   Chain        // at Version, so that followers can tell that the history is this one; zero if not known
 	Release string       // of the primary
 	Size    int64        // bytes, not compressed
 	Stored  int64        // bytes, compressed
@@ -34,13 +35,16 @@ type Base struct {
 }
 
 // Position is where a replica that loaded the image starts.
-func (b *Base) Position() Position { return Position{Version: b.Version, Epoch: b.Epoch} }
+func (b *Base) Position() Position {
+	return Position{Version: b.Version, Epoch: b.Epoch, Chain: b.Chain}
+}
 
 // Keys of the object's metadata.
 const (
 	keyMetaID  = "metaid"
 	keyVersion = "version"
 	keyEpoch   = "epoch"
+	keyChain   = "chain"
 	keyRelease = "release"
 	keySize    = "size"
 	keySum     = "xxh3-128"
@@ -119,6 +123,7 @@ func (b *Base) metadata() map[string]string {
 		keyMetaID:  fmt.Sprintf("%016X", b.MetaID),
 		keyVersion: strconv.FormatUint(uint64(b.Version), 10),
 		keyEpoch:   strconv.FormatUint(uint64(b.Epoch), 10),
+		keyChain:   b.Chain.String(),
 		keyRelease: b.Release,
 		keySize:    strconv.FormatInt(b.Size, 10),
 		keySum:     b.Sum.String(),
@@ -135,20 +140,35 @@ func parseBase(info *jetstream.ObjectInfo) (b Base, err error) {
 		}
 		return n
 	}
+	chain := func(key string) Chain {
+		c, e := parseChain(md[key])
+		if e != nil && err == nil {
+			err = fmt.Errorf("object %s: %s is %q: %w", info.Name, key, md[key], ErrCorrupt)
+		}
+		return c
+	}
 	b = Base{
 		MetaID: num(keyMetaID, 16), Version: meta.Version(num(keyVersion, 10)), Epoch: Epoch(num(keyEpoch, 10)),
 		Release: md[keyRelease], Size: int64(num(keySize, 10)), Stored: int64(info.Size), Created: info.ModTime,
 	}
-	sum := md[keySum]
-	if len(sum) != 32 {
-		return b, fmt.Errorf("object %s: %s is %q: %w", info.Name, keySum, sum, ErrCorrupt)
-	}
-	md = map[string]string{"hi": sum[:16], "lo": sum[16:]}
-	b.Sum = Chain{Hi: num("hi", 16), Lo: num("lo", 16)}
+	b.Sum, b.Chain = chain(keySum), chain(keyChain)
 	if err == nil && info.Name != baseName(b.Version) {
 		err = fmt.Errorf("object %s says that it is of version %d: %w", info.Name, b.Version, ErrCorrupt)
 	}
 	return b, err
+}
+
+// parseChain reads what Chain.String gives.
+func parseChain(s string) (Chain, error) {
+	if len(s) != 32 {
+		return Chain{}, errors.New("not 32 digits")
+	}
+	hi, err := strconv.ParseUint(s[:16], 16, 64)
+	if err != nil {
+		return Chain{}, err
+	}
+	lo, err := strconv.ParseUint(s[16:], 16, 64)
+	return Chain{Hi: hi, Lo: lo}, err
 }
 
 // ListBases gives the base images, oldest first in the order of the history: by
@@ -220,6 +240,27 @@ func (c *Cluster) get(ctx context.Context, v meta.Version, w io.Writer) (b Base,
 		return b, fmt.Errorf("%d bytes with checksum %v, want %d with %v: %w", image.n, sum, b.Size, b.Sum, ErrCorrupt)
 	}
 	return b, nil
+}
+
+// moveBase says of the image of version v that it stands at the beginning of an
+// epoch.
+func (c *Cluster) moveBase(ctx context.Context, v meta.Version, epoch Epoch, chain Chain) error {
+	info, err := c.bases.GetInfo(ctx, baseName(v))
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return ErrNoBase
+	}
+	if err != nil {
+		return err
+	}
+	b, err := parseBase(info)
+	if err != nil {
+		return err
+	}
+	b.Epoch, b.Chain = epoch, chain
+	if err := c.bases.UpdateMeta(ctx, info.Name, jetstream.ObjectMeta{Name: info.Name, Metadata: b.metadata()}); err != nil {
+		return err
+	}
+	return c.conn.syncNames("OBJ_" + c.bucket)
 }
 
 // Trim deletes all base images but the newest keep (at least one), and the

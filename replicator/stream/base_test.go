@@ -161,6 +161,7 @@ func TestDamagedBase(t *testing.T) {
 	}{
 		{"size", func(md map[string]string) { md[keySize] = "1" }, ErrCorrupt},
 		{"sum", func(md map[string]string) { md[keySum] = strings.Repeat("0", 32) }, ErrCorrupt},
+		{"chain", func(md map[string]string) { md[keyChain] = strings.Repeat("x", 32) }, ErrCorrupt},
 		{"short sum", func(md map[string]string) { md[keySum] = "0" }, ErrCorrupt},
 		{"no number", func(md map[string]string) { md[keyEpoch] = "one" }, ErrCorrupt},
 		{"other version", func(md map[string]string) { md[keyVersion] = "6" }, ErrCorrupt},
@@ -180,8 +181,10 @@ func TestDamagedBase(t *testing.T) {
 func TestTrim(t *testing.T) {
 	c := newCluster(t)
 	w := newWriter(t, c, 100)
-	for range 5 {
-		putBase(t, c, Base{Version: w.Next(), Epoch: w.End().Epoch}, "image")
+	for i := range 5 {
+		if i > 0 { // the first is there
+			putBase(t, c, Base{Version: w.Next(), Epoch: w.End().Epoch, Chain: w.End().Chain}, "image")
+		}
 		appendAll(t, w, 50, 10)
 		w = openWriterAt(t, c, w.Next())
 		appendAll(t, w, 50, 10)

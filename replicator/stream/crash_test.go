@@ -48,7 +48,9 @@ func writeForEver(dir string) error {
 		return err
 	}
 	if w.Next() == 0 {
-		err = w.Rebase(ctx, 1, "first", testTime)
+		if _, err = c.PutBase(ctx, Base{Version: 1}, strings.NewReader(imageOf(1))); err == nil {
+			err = w.Rebase(ctx, 1, "first", testTime)
+		}
 	} else {
 		err = w.Open(ctx, "after a crash", testTime)
 	}

@@ -135,9 +135,7 @@ func TestSalvage(t *testing.T) {
 	if err := w.Open(t.Context(), "go on", testTime); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("epoch behind damage: got %v, want ErrCorrupt", err)
 	}
-	if err := w.Rebase(t.Context(), 160, "damaged", testTime); err != nil {
-		t.Fatal(err)
-	}
+	rebase(t, w, 160, "damaged")
 	appendAll(t, w, 30, 5)
 	r := c.Reader(Position{Version: 160}, ReaderConfig{})
 	defer r.Close()
@@ -162,19 +160,26 @@ func TestRebase(t *testing.T) {
 			live := c.Reader(Position{Version: 100}, ReaderConfig{})
 			defer live.Close()
 			readTo(t, live, 150)
-			if err := w.Rebase(t.Context(), tc.base, "the primary was restored", testTime); err != nil {
-				t.Fatal(err)
-			}
+			rebase(t, w, tc.base, "the primary was restored")
+			began := w.End()
 			appendAll(t, w, 50, 5)
 			known := c.Reader(live.Position(), ReaderConfig{}) // the same after a restart
 			defer known.Close()
 			for _, r := range []*Reader{live, known} {
-				var rebase *RebaseError
-				if err := nextErr(t, r); !errors.As(err, &rebase) || rebase.Base != tc.base || rebase.At != 150 || rebase.Control.Why != "the primary was restored" {
+				var re *RebaseError
+				if err := nextErr(t, r); !errors.As(err, &re) || re.Base != tc.base || re.At != 150 || re.Control.Why != "the primary was restored" {
 					t.Fatalf("got %v, want a rebase at version %d", err, tc.base)
 				}
 			}
-			moved := c.Reader(Position{Version: tc.base, Epoch: 2}, ReaderConfig{})
+			listed, err := c.ListBases(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			base := listed[len(listed)-1]
+			if pos := base.Position(); pos.Version != tc.base || pos.Epoch != 2 || pos.Chain != began.Chain {
+				t.Fatalf("the newest image is at %+v, the stream began at %+v", pos, began)
+			}
+			moved := c.Reader(base.Position(), ReaderConfig{})
 			defer moved.Close()
 			readTo(t, moved, tc.base+50)
 			fresh := c.Reader(Position{Version: tc.base + 10}, ReaderConfig{})
@@ -188,6 +193,33 @@ func TestRebase(t *testing.T) {
 				t.Fatalf("the stream ends at %d, want %d", again.Next(), tc.base+50)
 			}
 		})
+	}
+}
+
+// TestRebaseThatLost: the image of a writer that was fenced before its rebase is
+// not taken for one of the other writer's history.
+func TestRebaseThatLost(t *testing.T) {
+	c := newCluster(t)
+	appendAll(t, newWriter(t, c, 100), 50, 5)
+	late, w := openWriter(t, c, "late"), openWriterAt(t, c, 150)
+	appendAll(t, w, 50, 5)
+	if _, err := c.PutBase(t.Context(), Base{Version: 160}, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Rebase(t.Context(), 160, "too late", testTime); !errors.Is(err, ErrFenced) {
+		t.Fatalf("got %v, want ErrFenced", err)
+	}
+	bases, err := c.ListBases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Reader(bases[len(bases)-1].Position(), ReaderConfig{})
+	defer r.Close()
+	if err := nextErr(t, r); !errors.Is(err, ErrDiverged) {
+		t.Fatalf("following from the image that lost: got %v, want ErrDiverged", err)
+	}
+	if err := w.Rebase(t.Context(), 300, "no image", testTime); !errors.Is(err, ErrNoBase) {
+		t.Fatalf("rebase without an image: got %v, want ErrNoBase", err)
 	}
 }
 

@@ -24,9 +24,10 @@
 // # Durability
 //
 // With SyncAlways the embedded server's file store calls fsync after each message
-// and before it acknowledges (server/filestore.go, flushPendingMsgsLocked). It
-// does not sync the directory when it starts a new block file; the Writer does
-// that (Server.syncNames) before it counts the message as acknowledged. With
-// SyncInterval what was acknowledged within the interval may be lost with the
-// power; the tap then appends it again from its spool.
+// and before it acknowledges (server/filestore.go, flushPendingMsgsLocked; seen
+// with strace: each pwrite of a block is followed by its fsync). It does not sync
+// the directory when it starts a new block file; the Writer does that (nameSyncer)
+// before it counts the message as acknowledged. With SyncInterval what was
+// acknowledged within the interval may be lost with the power; the tap then
+// appends it again from its spool.
 package stream

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,10 +72,19 @@ var testTime = time.Unix(1700000000, 123456789)
 func newWriter(t testing.TB, c *Cluster, v meta.Version) *Writer {
 	t.Helper()
 	w := openWriter(t, c, "first")
-	if err := w.Rebase(t.Context(), v, "first base image", testTime); err != nil {
+	rebase(t, w, v, "first base image")
+	return w
+}
+
+// rebase stores an image and rebases on it.
+func rebase(t testing.TB, w *Writer, v meta.Version, why string) {
+	t.Helper()
+	if _, err := w.c.PutBase(t.Context(), Base{Version: v, Release: "3.0.117"}, strings.NewReader(imageOf(v))); err != nil {
 		t.Fatal(err)
 	}
-	return w
+	if err := w.Rebase(t.Context(), v, why, testTime); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func entryText(v meta.Version) []byte {

@@ -37,7 +37,7 @@ var validMember = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$`)
 func (m *Member) key() (string, error) {
 	key := m.Name + "/" + m.Role
 	if !validMember.MatchString(m.Name) || !validMember.MatchString(m.Role) || key[len(m.Name)-1] == '.' || key[len(key)-1] == '.' {
-		return "", fmt.Errorf("member %q in role %q: names are made of letters, digits, and -_.", m.Name, m.Role)
+		return "", fmt.Errorf("member %q in role %q: names are made of letters, digits, -, _ and dots inside", m.Name, m.Role)
 	}
 	return key, nil
 }

@@ -38,14 +38,12 @@ type message struct {
 
 // Control says who opened an epoch.
 type Control struct {
-	_msgpack struct{} `msgpack:",as_array"`
-	Who      string   // host and role of the writer
-	Why      string
-	ID       string // random: tells writers with the same name apart
+	Who string // host and role of the writer
+	Why string
+	ID  string // random: tells writers with the same name apart
 }
 
 type header struct {
-	_msgpack struct{} `msgpack:",as_array"`
 	Format   uint8
 	Kind     uint8
 	MetaID   uint64
@@ -142,7 +140,7 @@ func encodeHeader(m *message) ([]byte, error) {
 	if len(m.release) > maxRelease {
 		return nil, fmt.Errorf("release %q is longer than %d bytes", m.release, maxRelease)
 	}
-	return msgpack.Marshal(&header{
+	return encodeArray(&header{
 		Format: format, Kind: uint8(m.Kind), MetaID: m.metaid, Epoch: uint64(m.Epoch),
 		First: uint64(m.First), Count: m.Count, Release: m.release, Received: m.received.UnixNano(),
 		BeforeHi: m.Before.Hi, BeforeLo: m.Before.Lo, AfterHi: m.After.Hi, AfterLo: m.After.Lo,
@@ -155,7 +153,7 @@ func encodeControl(m *message) (data []byte, sum uint64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	body, err := msgpack.Marshal(&m.control)
+	body, err := encodeArray(&m.control)
 	if err != nil {
 		return nil, 0, fmt.Errorf("encoding a control record: %w", err)
 	}
@@ -234,6 +232,19 @@ func (m *message) decodeBody(body []byte) error {
 		return nil
 	}
 	return fmt.Errorf("kind %d: %w", m.Kind, fence.ErrKind)
+}
+
+// encodeArray encodes a struct as an array of its fields.
+func encodeArray(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(enc)
+	enc.Reset(&buf)
+	enc.UseArrayEncodedStructs(true)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
 }
 
 // decodeArray decodes an array of n fields into v and gives what follows it.

@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -87,6 +88,21 @@ func TestMessageRoundTrip(t *testing.T) {
 	m, err := decodeMessage(10, testControl(t))
 	if err != nil || m.Kind != fence.Rebase || m.control.Who != "me" || m.control.Why != "why not" || m.control.ID != "X" || m.First != 90 || m.Epoch != 5 {
 		t.Fatalf("control record: %+v, %v", m, err)
+	}
+}
+
+// TestLayoutIsFixed guards the format: streams on disk depend on it.
+func TestLayoutIsFixed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"batch":   {batchOf(t, []meta.RawEntry{{Version: 7, Text: []byte("1|A():2")}, {Version: 8}}), "9ccc01cc01cf5f3a7c0011223344cf0000000000000003cf0000000000000007ce00000002a7332e302e313137d317979cfe3d85cd15cf0000000000000001cf0000000000000002cf36b9bf8d23caef02cf0a21454fa1e4325ddd00000002c407317c4128293a32c400cf4aa0cfbc7d3c577f"},
+		"control": {testControl(t), "9ccc01cc03cf5f3a7c0011223344cf0000000000000005cf000000000000005ace00000000a0d317979cfe3d85cd15cf0000000000000001cf0000000000000002cfa0042636eb572c3acf5f3175ace63032f793a26d65a7776879206e6f74a158cfd72b249ffa2f5e19"},
+	} {
+		if got := hex.EncodeToString(tc.data); got != tc.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, tc.want)
+		}
 	}
 }
 

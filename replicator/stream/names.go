@@ -19,9 +19,11 @@ const clockTick = 20 * time.Millisecond
 type nameSyncer struct {
 	root    string
 	enabled bool
+	tick    time.Duration // at least one of the file system's clock
 
 	mu   sync.Mutex
 	seen map[string]time.Time // modification time of a directory when it was last synced
+	done int                  // directories synced so far
 }
 
 // sync syncs the directories of one stream that have changed since they were
@@ -65,9 +67,10 @@ func (n *nameSyncer) syncOne(dir string) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	n.done++
 	// A change within the same tick of the file system's clock would not move
 	// the time: believe it only when that tick is over.
-	if time.Since(st.ModTime()) > clockTick {
+	if time.Since(st.ModTime()) > n.tick {
 		n.seen[dir] = st.ModTime()
 	}
 	return nil

@@ -97,7 +97,7 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(cfg.StoreDir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the NATS server's directory: %w", err)
 	}
-	s := &Server{names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways}}
+	s := &Server{names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways, tick: clockTick}}
 	opts, err := s.options(&cfg)
 	if err != nil {
 		return nil, err

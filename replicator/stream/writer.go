@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -166,11 +165,17 @@ func (w *Writer) Open(ctx context.Context, why string, now time.Time) error {
 }
 
 // Rebase opens the next epoch at the base image of version v, which must have
-// been stored before (PutBase). It starts an empty stream, and continues one
-// when entries are missing for ever: followers must move to that image.
+// been stored (ErrNoBase). It starts an empty stream, and continues one when
+// entries are missing for ever: followers must move to that image.
 func (w *Writer) Rebase(ctx context.Context, v meta.Version, why string, now time.Time) error {
-	if v == 0 {
-		return errors.New("rebase at version 0")
+	if err := w.Flush(ctx); err != nil {
+		return err
+	}
+	// From now on the image leads to the epoch to be opened. Should another
+	// writer open it first, the chain gives the image away.
+	rec := w.sent.Rebase(v)
+	if err := w.c.moveBase(ctx, v, rec.Epoch, rec.After); err != nil {
+		return fmt.Errorf("rebase on version %d: %w", v, err)
 	}
 	return w.control(ctx, func(s fence.State) fence.Record { return s.Rebase(v) }, why, now)
 }
@@ -387,125 +392,4 @@ func (w *Writer) confirm() error {
 		w.spare = append(w.spare, f.data[:0])
 	}
 	return nil
-}
-
-// recover finds out what became of the messages on the way after one failed:
-// those that are in the stream are confirmed, the others sent again. It waits
-// while NATS is away.
-func (w *Writer) recover(ctx context.Context, cause error) error {
-	w.log.Debug("a message was not acknowledged, reading the stream's end", "sequence", w.flights[0].rec.Seq, "err", cause)
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := w.resync(ctx)
-		if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrLost) {
-			if err == nil && permanent(cause) && len(w.flights) > 0 {
-				return fmt.Errorf("appending version %d: %w", w.flights[0].rec.First, cause)
-			}
-			return err
-		}
-		w.log.Warn("the stream cannot be read, trying again", "err", err, "in", wait)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the stream at version %d: %w", w.stored.Next, ctx.Err())
-		case <-time.After(wait):
-		}
-	}
-}
-
-// permanent tells whether trying again at once is of no use: the server answered
-// and the reason is not the state of the stream.
-func permanent(err error) bool {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	const wrongLastMsgID = 10070
-	switch api.ErrorCode {
-	case jetstream.JSErrCodeStreamWrongLastSequence, wrongLastMsgID:
-		return false
-	}
-	return api.Code != 503 // no leader, no quorum
-}
-
-// resync compares the stream's end with what is on the way.
-func (w *Writer) resync(ctx context.Context) error {
-	info, err := w.c.log.Info(ctx)
-	if err != nil {
-		return err
-	}
-	last := Seq(info.State.LastSeq)
-	if last < w.stored.Seq {
-		w.err = fmt.Errorf("stream %s ends at sequence %d, acknowledged was %d (version %d): %w", w.c.name, last, w.stored.Seq, w.stored.Next, ErrLost)
-		return w.err
-	}
-	for w.stored.Seq < last {
-		raw, err := w.c.log.GetMsg(ctx, uint64(w.stored.Seq+1))
-		if err != nil {
-			return fmt.Errorf("getting message %d: %w", w.stored.Seq+1, err)
-		}
-		if len(w.flights) == 0 || !bytes.Equal(raw.Data, w.flights[0].data) {
-			w.err = w.fenced(Seq(raw.Sequence), raw.Data)
-			return w.err
-		}
-		if err := w.confirm(); err != nil {
-			return err
-		}
-	}
-	for i := range w.flights {
-		w.publish(&w.flights[i])
-	}
-	return nil
-}
-
-// fenced describes the message that stands where this writer's should.
-func (w *Writer) fenced(seq Seq, data []byte) error {
-	m, err := w.c.decode(seq, data)
-	if err != nil {
-		return fmt.Errorf("%w: and what stands in its place is no good: %w", ErrFenced, err)
-	}
-	if m.Kind == fence.Batch {
-		return &FencedError{Seq: seq, Epoch: m.Epoch, Who: "an unknown writer", Why: fmt.Sprintf("it appended versions %d to %d", m.First, m.Next()-1)}
-	}
-	return &FencedError{Seq: seq, Epoch: m.Epoch, Who: m.control.Who, Why: m.control.Why}
-}
-
-// compare checks entries that the stream has already.
-func (w *Writer) compare(ctx context.Context, entries []meta.RawEntry) error {
-	if err := w.Flush(ctx); err != nil {
-		return err
-	}
-	for len(entries) > 0 {
-		rest, err := w.compareFrom(ctx, entries)
-		var rebase *RebaseError
-		switch {
-		case errors.As(err, &rebase) && rebase.Base > entries[0].Version:
-			// What lies before the base image no longer matters.
-			rest = entries[min(len(entries), int(rebase.Base-entries[0].Version)):]
-		case err != nil:
-			return fmt.Errorf("comparing with the stream from version %d: %w", entries[0].Version, err)
-		}
-		entries = rest
-	}
-	return nil
-}
-
-// compareFrom compares as far as the history goes on, and gives the rest.
-func (w *Writer) compareFrom(ctx context.Context, entries []meta.RawEntry) ([]meta.RawEntry, error) {
-	r := w.c.Reader(Position{Version: entries[0].Version}, ReaderConfig{})
-	defer r.Close()
-	for len(entries) > 0 {
-		batch, err := r.Next(ctx)
-		if err != nil {
-			return entries, err
-		}
-		for _, e := range batch.Entries {
-			if len(entries) == 0 {
-				break
-			}
-			if !bytes.Equal(e.Text, entries[0].Text) {
-				return entries, &DivergedError{Version: e.Version, Seq: batch.End.Seq, Here: bytes.Clone(entries[0].Text), Stream: bytes.Clone(e.Text)}
-			}
-			entries = entries[1:]
-		}
-	}
-	return nil, nil
 }
