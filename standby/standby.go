@@ -53,6 +53,7 @@ type Standby struct {
 
 	last atomic.Pointer[apply.Batch] // of the applied
 	done atomic.Uint64               // entries applied since the start
+	took latencies
 }
 
 // ErrNoImage says that there is no image yet.
@@ -353,6 +354,7 @@ func (s *Standby) apply(ctx context.Context) error {
 
 func (s *Standby) applied(b *apply.Batch, pos image.Position) {
 	s.done.Add(uint64(len(b.Entries)))
+	s.took.add(time.Since(b.Received), len(b.Entries))
 	s.last.Store(&apply.Batch{Seq: b.Seq, Epoch: b.Epoch, Received: b.Received})
 }
 

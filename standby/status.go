@@ -43,6 +43,7 @@ type Status struct {
 	Stream     meta.Version `json:"stream_version"`    // the next entry the stream will get
 	LagEntries uint64       `json:"lag_entries"`
 	LagSeconds float64      `json:"lag_seconds"` // since the tap received the oldest entry not applied
+	Latency    Latency      `json:"latency"`
 	Rate       float64      `json:"entries_per_second"`
 	Entries    uint64       `json:"entries_applied"` // since the start
 	EntryTime  meta.Time    `json:"entry_time"`      // of the last entry applied, by the primary's clock
@@ -65,7 +66,8 @@ func (s *Standby) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{
-		State: s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
+		Latency: s.took.get(),
+		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
 		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...),
 	}
 	if s.err != nil {
