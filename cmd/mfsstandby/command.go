@@ -35,7 +35,7 @@ type command struct {
 // commands lists all subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		standbyCommand(), statusCommand(),
+		runCommand(), tapCommand(), standbyCommand(), statusCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
 		sampleCommand(), versionCommand(),
 	}

@@ -30,6 +30,9 @@ type daemon struct {
 	view   func() (*image.View, error) // nil: there is no image
 	reload map[string]func()           // flags that may change while it runs: what to do then
 	parts  []part
+
+	standby *standby.Standby // nil: there is none
+	end     context.CancelFunc
 }
 
 // part runs until its context ends. One that ends with an error ends all.
@@ -56,6 +59,7 @@ func (d *daemon) begin() (*control.Lock, error) {
 func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	d.end = cancel
 	server := &control.Server{Dir: d.data, View: d.view, Cache: d.cache, Logger: d.log, Status: d.tell}
 	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}}, d.parts...)
 	errs := make([]error, len(parts))
@@ -121,7 +125,7 @@ func (d *daemon) reloadConfig() {
 
 // followStandby adds a standby to the parts.
 func (d *daemon) followStandby(s *standby.Standby) {
-	d.view = s.View
+	d.view, d.standby = s.View, s
 	d.parts = append(d.parts, part{"standby", s.Run})
 	d.status = func(st *control.Status) {
 		now := s.Status()

@@ -4,19 +4,18 @@ package main
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mfsstandby/bench/e2e"
+	"mfsstandby/changelog/meta"
+	"mfsstandby/standby/control"
 )
 
-func TestMain(m *testing.M) {
-	e2e.Main()
-	os.Exit(m.Run())
-}
+func asWorkload() { e2e.Main() }
 
 // buildBinary builds the program, to be run inside a cluster's namespace.
 func buildBinary(t *testing.T, dir string) string {
@@ -28,11 +27,11 @@ func buildBinary(t *testing.T, dir string) string {
 	return path
 }
 
-// An image made of files agrees with what the running master tells a
-// metalogger, and one that differs does not.
-func TestVerifyAgainstARunningMaster(t *testing.T) {
-	dir := t.TempDir()
-	c, err := e2e.Start(e2e.Config{Dir: filepath.Join(dir, "cluster"), Mounts: 2, Meta: true})
+// newCluster starts a cluster whose master has saved its metadata once: a new
+// one does so only at its end or at the next full hour.
+func newCluster(t *testing.T, dir string) *e2e.Cluster {
+	t.Helper()
+	c, err := e2e.Start(e2e.Config{Dir: dir, Mounts: 2, Meta: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,23 +40,87 @@ func TestVerifyAgainstARunningMaster(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// A new master has saved nothing yet; it does so at its end.
 	if err := errors.Join(c.StopMaster(), c.StartMaster(false)); err != nil {
 		t.Fatal(err)
 	}
-	w, err := e2e.Workload{Seed: 11, Ops: 2000, NoData: true}.Start(c)
+	return c
+}
+
+// work lets clients work.
+func work(t *testing.T, c *e2e.Cluster, seed uint64, ops int) {
+	t.Helper()
+	w, err := e2e.Workload{Seed: seed, Ops: ops, NoData: true}.Start(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Release()
-	binary, data := buildBinary(t, dir), filepath.Join(dir, "data")
-	run := func(args ...string) (string, error) {
-		out, err := c.Command(binary, append(args, "--data", data)...).CombinedOutput()
-		return string(out), err
+	if err := w.Release(); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// inside runs the program within a cluster's namespace.
+func inside(t *testing.T, c *e2e.Cluster, binary string, args ...string) (string, error) {
+	t.Helper()
+	out, err := c.Command(binary, args...).CombinedOutput()
+	return string(out), err
+}
+
+// A standby follows a master over the network; the comparison that it offers
+// agrees, while the master lives and with what the master saves at its end.
+func TestRunFollowsARealMaster(t *testing.T) {
+	dir := t.TempDir()
+	c := newCluster(t, filepath.Join(dir, "cluster"))
+	binary, data := buildBinary(t, dir), filepath.Join(dir, "data")
+	p, err := c.Run("standby", c.Command(binary, "run", "--primary", e2e.MasterIP, "--data", data, "--cache", "128M"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	work(t, c, 7, 3000)
+	if out, err := inside(t, c, binary, "verify", "--primary", e2e.MasterIP, "--data", data); err != nil || !strings.Contains(out, "the same at version") {
+		t.Errorf("verify against the running master: %v\n%s", err, out)
+	}
+	if err := c.StopMaster(); err != nil {
+		t.Fatal(err)
+	}
+	saved := filepath.Join(c.DataDir(), "metadata.mfs")
+	version, err := e2e.ImageVersion(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := time.After(time.Minute)
+	for at := meta.Version(0); uint64(at) < version; {
+		if !p.Running() {
+			t.Fatalf("it ended: see %s", p.Log)
+		}
+		st, err := control.NewClient(data).Status(t.Context(), false)
+		if err == nil && st.Standby != nil {
+			at = st.Standby.Image
+		}
+		select {
+		case <-limit:
+			t.Fatalf("image is at %d, the master saved %d", at, version)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if out, err := inside(t, c, binary, "verify", saved, "--data", data); err != nil {
+		t.Errorf("verify against what the master saved: %v\n%s", err, out)
+	}
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// An image made of files agrees with what the running master tells a
+// metalogger, and one that differs does not.
+func TestVerifyAgainstARunningMaster(t *testing.T) {
+	dir := t.TempDir()
+	c := newCluster(t, filepath.Join(dir, "cluster"))
+	work(t, c, 11, 2000)
+	binary, data := buildBinary(t, dir), filepath.Join(dir, "data")
+	run := func(args ...string) (string, error) { return inside(t, c, binary, append(args, "--data", data)...) }
 	must := func(args ...string) string {
 		t.Helper()
 		out, err := run(args...)

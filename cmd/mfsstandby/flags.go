@@ -84,6 +84,12 @@ func (m *metaID) Set(text string) error {
 	return nil
 }
 
+func metaidFlag(f *pflag.FlagSet) *metaID {
+	var id metaID
+	f.Var(&id, "metaid", "id of the cluster to follow (default: the one there is)")
+	return &id
+}
+
 // choice is a flag that takes one of a few words.
 type choice struct {
 	value string

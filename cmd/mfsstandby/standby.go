@@ -15,21 +15,26 @@ import (
 type imageFlags struct {
 	cache       *size
 	commitEvery *time.Duration
-	metaid      metaID
+	baseEvery   *time.Duration
+	metaid      *metaID
 }
 
 func addImageFlags(f *pflag.FlagSet) *imageFlags {
 	i := &imageFlags{
 		cache:       sizeFlag(f, "cache", image.DefaultCache, cacheAbout),
 		commitEvery: f.Duration("commit-every", time.Second, "how often the image is made durable; what is newer comes again from the stream"),
+		baseEvery:   f.Duration("base-every", 6*time.Hour, "how often the image is stored as a base image, so that the stream can drop old entries; 0 is never"),
+		metaid:      metaidFlag(f),
 	}
-	f.Var(&i.metaid, "metaid", "id of the cluster to follow (default: the one there is)")
 	return i
 }
 
 func (i *imageFlags) check() error {
 	if *i.cache < image.MinCache {
 		return usagef("a cache of %s is too small: give at least %s", i.cache, formatSize(image.MinCache))
+	}
+	if *i.baseEvery < 0 {
+		return usagef("--base-every %v: give a time, or 0 for never", *i.baseEvery)
 	}
 	if *i.commitEvery <= 0 {
 		return usagef("--commit-every %v: give a time above 0", *i.commitEvery)
@@ -89,5 +94,6 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 
 func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
-	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, MetaID: uint64(i.metaid), Logger: d.log}
+	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery,
+		MetaID: uint64(*i.metaid), Logger: d.log}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"mfsstandby/replicator"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
 )
@@ -96,40 +98,105 @@ func watchStatus(ctx context.Context, c *console, client *control.Client, asJSON
 // printStatus prints a table for people.
 func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "role\t%s, process %d, for %s\n", st.Role, st.PID, ago(now.Sub(st.Started)))
-	fmt.Fprintf(t, "data\t%s\n", st.Data)
-	if s := st.Standby; s != nil {
-		printStandby(t, s)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("role", "%s, process %d, for %s", st.Role, st.PID, span(now.Sub(st.Started)))
+	row("data", "%s", st.Data)
+	var events []event
+	if st.Tap != nil {
+		printTap(row, st.Tap, now)
+		for _, e := range st.Tap.Events {
+			events = append(events, event{e.Time, "tap", e.Text})
+		}
+	}
+	if st.Standby != nil {
+		printStandby(row, st.Standby)
+		for _, e := range st.Standby.Events {
+			events = append(events, event{e.Time, "standby", e.Text})
+		}
 	}
 	if st.Digest != nil {
-		fmt.Fprintf(t, "digest\t%s at version %d\n", st.Digest.Sum, st.Digest.Version)
+		row("digest", "%s at version %d", st.Digest.Sum, st.Digest.Version)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return printEvents(w, events)
 }
 
-func printStandby(t io.Writer, s *standby.Status) {
-	fmt.Fprintf(t, "standby\t%s\n", s.State)
+func printTap(row func(string, string, ...any), s *replicator.Status, now time.Time) {
+	source := s.Source
+	if s.Release != "" {
+		source += ", release " + s.Release
+	}
+	switch {
+	case s.Following:
+		source += ", following"
+	case s.Connected:
+		source += ", connected"
+	}
+	if !s.Heard.IsZero() {
+		source += fmt.Sprintf(", heard %s ago", span(now.Sub(s.Heard)))
+	}
+	row("primary", "%s", source)
 	if s.MetaID != "" {
-		fmt.Fprintf(t, "cluster\t%s, epoch %d\n", s.MetaID, s.Epoch)
+		row("cluster", "%s, epoch %d", s.MetaID, s.Epoch)
+	}
+	row("primary version", "%d", s.Received)
+	row("published version", "%d", s.Published)
+	if s.Error != "" {
+		row("tap error", "%s", s.Error)
+	}
+}
+
+func printStandby(row func(string, string, ...any), s *standby.Status) {
+	row("standby", "%s", s.State)
+	if s.MetaID != "" {
+		row("image of cluster", "%s, epoch %d", s.MetaID, s.Epoch)
 	}
 	if s.Image != 0 {
-		fmt.Fprintf(t, "stream version\t%d\n", s.Stream)
-		fmt.Fprintf(t, "image version\t%d (on disk: %d)\n", s.Image, s.Committed)
-		fmt.Fprintf(t, "lag\t%d entries, %.3f s\n", s.LagEntries, s.LagSeconds)
-		fmt.Fprintf(t, "rate\t%.0f entries/s\n", s.Rate)
-		fmt.Fprintf(t, "cache\t%s, %s of it not committed yet\n", formatSize(s.CacheBytes), formatSize(s.DirtyBytes))
+		row("stream version", "%d", s.Stream)
+		row("image version", "%d, on disk %d", s.Image, s.Committed)
+		row("lag", "%d entries, %.3f s", s.LagEntries, s.LagSeconds)
+		row("rate", "%.0f entries/s", s.Rate)
+		row("cache", "%s, not committed yet %s", formatSize(s.CacheBytes), formatSize(s.DirtyBytes))
 	}
 	if s.Error != "" {
-		fmt.Fprintf(t, "error\t%s\n", s.Error)
+		row("error", "%s", s.Error)
 	}
 }
 
-// ago writes a time span in the unit that matters.
-func ago(d time.Duration) string {
+// event is one of a part of the process.
+type event struct {
+	time time.Time
+	part string
+	text string
+}
+
+// shownEvents is how many events people see; --json gives all there are.
+const shownEvents = 6
+
+func printEvents(w io.Writer, events []event) error {
+	slices.SortStableFunc(events, func(a, b event) int { return a.time.Compare(b.time) })
+	events = slices.CompactFunc(events, func(a, b event) bool { return a.part == b.part && a.text == b.text })
+	events = events[max(0, len(events)-shownEvents):]
+	for _, e := range events {
+		if _, err := fmt.Fprintf(w, "%s  %s: %s\n", e.time.Format(time.DateTime), e.part, e.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// span writes a time span in the unit that matters.
+func span(d time.Duration) string {
 	switch {
-	case d < time.Minute:
+	case d < 10*time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d < time.Hour:
 		return d.Round(time.Second).String()
-	case d < 24*time.Hour:
+	case d < 48*time.Hour:
 		return d.Round(time.Minute).String()
 	}
 	return fmt.Sprintf("%.1f days", d.Hours()/24)

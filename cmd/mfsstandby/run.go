@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"mfsstandby/bench/sample"
+	"mfsstandby/replicator"
+	"mfsstandby/standby"
+)
+
+func runCommand() command {
+	return command{
+		name: "run", args: "[CHANGELOG...]",
+		short: "the whole job on one machine: follow a master into an image",
+		about: `Follows a stock master and keeps an exact image of its metadata: the tap, a NATS server and the standby
+in one process. All state is in the data directory; killed at any moment, it goes on where it was.
+
+Without a source and without a configuration file it follows a built-in sample primary, for trying it
+out. Changelog files are read to their end, then it leaves.
+
+SIGTERM: commits and leaves within 5 seconds. SIGHUP: reads the configuration file again.`,
+		examples: `mfsstandby run --data ./data                                            # sample primary
+mfsstandby run --primary mfsmaster --data /var/lib/mfsstandby
+mfsstandby run --changelog-dir /var/lib/mfs --data /var/lib/mfsstandby
+mfsstandby run --base metadata.mfs.back changelog.*.mfs --data ./data
+mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the systemd unit does`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			r := &runner{daemon: daemon{role: "run"}}
+			data := dataFlag(f)
+			r.img = addImageFlags(f)
+			r.src = addSourceFlags(f, r.img.metaid)
+			f.BoolVar(&r.sample, "sample", false, "follow the built-in sample primary even though there is a configuration file")
+			r.rate = rateFlag(f)
+			r.nats = addNATSFlags(f)
+			logs := addLogFlags(f)
+			return func(ctx context.Context, c *console, args []string) error {
+				r.data, r.console, r.log = *data, c, logs.logger(c)
+				if err := r.check(args); err != nil {
+					return err
+				}
+				return r.follow(ctx, args)
+			}
+		},
+	}
+}
+
+// runner is what the command run needs.
+type runner struct {
+	daemon
+	src    *sourceFlags
+	nats   *natsFlags
+	img    *imageFlags
+	sample bool
+	rate   *int
+}
+
+func (r *runner) check(files []string) error {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check()); err != nil {
+		return err
+	}
+	switch given := r.src.any(files); {
+	case given && r.sample:
+		return usagef("--sample is a source of its own: give no other")
+	case !given && !r.sample && r.console.config.path != "":
+		return usagef("%s names no primary: set PRIMARY or CHANGELOG_DIR there, or try things out with --sample", r.console.config.path)
+	case !given:
+		r.sample = true
+	}
+	return nil
+}
+
+func (r *runner) follow(ctx context.Context, files []string) error {
+	lock, err := r.begin()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	r.reload = map[string]func(){"log-level": func() {}}
+	if r.sample {
+		if err := r.startSample(); err != nil {
+			return err
+		}
+	}
+	conn, stop, err := r.nats.connect(r.data, r.log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	s, err := standby.New(r.img.config(&r.daemon), conn)
+	if err != nil {
+		return err
+	}
+	tap, err := replicator.New(r.src.config(&r.daemon, files), conn)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	r.followStandby(s)
+	r.addTap(tap)
+	r.greet()
+	return errors.Join(r.run(ctx), s.Close())
+}
+
+// startSample adds the sample primary to the parts.
+func (r *runner) startSample() error {
+	dir := filepath.Join(r.data, "sample")
+	p, err := sample.New(sample.Config{Dir: dir, Rate: *r.rate, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	r.src.cfg.ChangelogDir = dir
+	if *r.img.metaid == 0 {
+		*r.img.metaid = metaID(p.MetaID()) // a data directory used for another cluster is refused at once
+	}
+	r.parts = append(r.parts, part{"sample primary", p.Run})
+	r.reload["rate"] = func() { p.SetRate(*r.rate) }
+	return nil
+}
+
+// greet tells what to do next.
+func (r *runner) greet() {
+	what := "the files"
+	switch {
+	case r.sample:
+		what = fmt.Sprintf("a built-in sample primary that writes %d entries/s; follow your master with --primary HOST", *r.rate)
+	case r.src.cfg.Primary != "":
+		what = r.src.cfg.Primary
+	case r.src.cfg.ChangelogDir != "":
+		what = r.src.cfg.ChangelogDir
+	}
+	program := os.Args[0]
+	if !strings.ContainsRune(program, filepath.Separator) {
+		program = "mfsstandby"
+	}
+	fmt.Fprintf(r.console.out, `Following %s.
+Type in a second terminal:
+  %[2]s status --watch --data %[3]s
+  %[2]s export -o metadata.mfs --data %[3]s
+Ctrl-C ends it.
+`, what, program, r.data)
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"mfsstandby/replicator"
+)
+
+// sourceFlags say where a tap gets entries from.
+type sourceFlags struct {
+	cfg      replicator.Config
+	spoolMax *size
+	metaid   *metaID
+}
+
+const defaultSpool = 8 << 30
+
+func addSourceFlags(f *pflag.FlagSet, metaid *metaID) *sourceFlags {
+	s := &sourceFlags{metaid: metaid}
+	f.StringVar(&s.cfg.Primary, "primary", "", "stock master to follow, HOST[:9419]")
+	f.StringVar(&s.cfg.ChangelogDir, "changelog-dir", "", "follow the changelog files in this directory of a master or metalogger")
+	f.StringVar(&s.cfg.Base, "base", "", "metadata file that changelog files given as arguments continue")
+	s.spoolMax = sizeFlag(f, "spool-max", defaultSpool, "most that is kept on disk while the stream does not take it")
+	return s
+}
+
+// check refuses combinations that cannot be meant; files are the arguments.
+func (s *sourceFlags) check(files []string) error {
+	sources := 0
+	for _, given := range []bool{s.cfg.Primary != "", s.cfg.ChangelogDir != "", len(files) > 0} {
+		if given {
+			sources++
+		}
+	}
+	switch {
+	case sources > 1:
+		return usagef("give one source only: --primary HOST, --changelog-dir DIR, or changelog files")
+	case len(files) > 0 && s.cfg.Base == "":
+		return usagef("changelog files need the metadata file that they continue: --base FILE")
+	case len(files) == 0 && s.cfg.Base != "":
+		return usagef("--base is for changelog files given as arguments; another source has metadata files of its own")
+	}
+	return nil
+}
+
+// any tells whether a source is given.
+func (s *sourceFlags) any(files []string) bool {
+	return s.cfg.Primary != "" || s.cfg.ChangelogDir != "" || len(files) > 0
+}
+
+// config completes the tap's Config. Its spool is synced every now and then
+// only: what a power failure takes of it, the stream or the primary has.
+func (s *sourceFlags) config(d *daemon, files []string) replicator.Config {
+	cfg := s.cfg
+	cfg.Files = files
+	cfg.Dir = filepath.Join(d.data, "tap")
+	cfg.SpoolMax = int64(*s.spoolMax)
+	cfg.MetaID = uint64(*s.metaid)
+	cfg.Logger = d.log
+	return cfg
+}

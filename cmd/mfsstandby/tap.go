@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator"
+	"mfsstandby/standby"
+	"mfsstandby/standby/control"
+)
+
+func tapCommand() command {
+	return command{
+		name: "tap", args: "[CHANGELOG...]",
+		short: "publish a master's changelog to a stream, for standbys elsewhere",
+		about: `Follows a stock master as a metalogger does, or a directory with its changelog files, and publishes
+every entry to the stream of its cluster: in the NATS server at --nats, or in one embedded here that
+listens for standbys with --listen-nats. What is received goes to a spool on disk first, so neither a
+stalled NATS nor a slow disk ever holds the master back. Changelog files are read to their end.`,
+		examples: `mfsstandby tap --primary mfsmaster --listen-nats 0.0.0.0:4222 --data /var/lib/mfsstandby
+mfsstandby tap --changelog-dir /var/lib/mfs --nats nats://nats:4222 --data /var/lib/mfsstandby
+mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			d := &daemon{role: "tap"}
+			data := dataFlag(f)
+			id := metaidFlag(f)
+			src := addSourceFlags(f, id)
+			nats := addNATSFlags(f)
+			logs := addLogFlags(f)
+			return func(ctx context.Context, c *console, args []string) error {
+				if err := errors.Join(src.check(args), nats.check()); err != nil {
+					return err
+				}
+				if !src.any(args) {
+					return usagef("tap needs a source: --primary HOST, --changelog-dir DIR, or changelog files")
+				}
+				if nats.client.URL == "" && nats.listen == "" {
+					return usagef("tap needs --nats URL, or --listen-nats HOST:PORT for standbys to connect to")
+				}
+				d.data, d.console, d.log = *data, c, logs.logger(c)
+				d.reload = map[string]func(){"log-level": func() {}}
+				return runTap(ctx, d, src, nats, args)
+			}
+		},
+	}
+}
+
+func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, files []string) error {
+	lock, err := d.begin()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	conn, stop, err := nats.connect(d.data, d.log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	r, err := replicator.New(src.config(d, files), conn)
+	if err != nil {
+		return err
+	}
+	d.addTap(r)
+	return d.run(ctx)
+}
+
+// addTap adds a tap to the parts. When its source ends, all end.
+func (d *daemon) addTap(r *replicator.Replicator) {
+	others := d.status
+	d.status = func(st *control.Status) {
+		now := r.Status()
+		st.Tap = &now
+		if others != nil {
+			others(st)
+		}
+	}
+	d.parts = append(d.parts, part{"tap", func(ctx context.Context) error {
+		err := r.Run(ctx)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		d.log.Info("the source has ended", "version", r.Status().Published)
+		err = d.applied(ctx, r.Status().Published)
+		d.end()
+		return err
+	}})
+}
+
+// applied waits until the standby, if there is one, is at a version.
+func (d *daemon) applied(ctx context.Context, v meta.Version) error {
+	if d.standby == nil {
+		return nil
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		switch st := d.standby.Status(); {
+		case st.Image >= v:
+			return nil
+		case st.State == standby.Stopped:
+			return nil // the standby's own error tells why
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
