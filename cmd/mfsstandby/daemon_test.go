@@ -195,11 +195,11 @@ func TestRunFollowsTheSamplePrimary(t *testing.T) {
 	if again.Standby.MetaID != st.Standby.MetaID {
 		t.Errorf("cluster %s after the restart, before it %s (%s)", again.Standby.MetaID, st.Standby.MetaID, at)
 	}
+	sameAsPrimary(t, data, filepath.Join(data, "sample"))
 	q.signal(syscall.SIGINT)
 	if status := q.end(5 * time.Second); status != 0 {
 		t.Errorf("exit status %d after SIGINT", status)
 	}
-	sameAsPrimary(t, data, filepath.Join(data, "sample"))
 }
 
 func TestRunSurvivesKill(t *testing.T) {
