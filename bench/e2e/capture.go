@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"os/exec"
@@ -17,19 +18,20 @@ import (
 
 // CaptureConfig says what Capture makes.
 type CaptureConfig struct {
-	Dir      string // gets before.mfs, changelog.mfs, after.mfs and dumps; made
-	Scratch  string // for the cluster; made, removed on success
-	Seed     uint64
-	Warmup   int // operations before before.mfs
-	Ops      int // operations between the two
-	Cluster  Config
-	Disturb  bool // also stop and start chunkservers, change exports and the like
-	Detached bool // unmount everything before the last stop
+	Dir     string // gets before.mfs, changelog.mfs, after.mfs, dumps, maybe live.mfs; made
+	Scratch string // for the cluster; made, removed on success
+	Seed    uint64
+	Warmup  int // operations before before.mfs
+	Ops     int // operations between the two
+	Cluster Config
+	Disturb bool // also stop and start chunkservers, change exports and the like
+	Stale   bool // with Disturb: repair files to older versions, which a replay of 3.0.117 cannot follow
 }
 
 // Capture runs a workload on a cluster and keeps what its master wrote: the
 // metadata before and after, each by a clean stop, and every changelog line from
-// the one to the other. Replaying these onto before.mfs must give after.mfs.
+// the one to the other. Replaying these onto before.mfs must give after.mfs; so
+// must those from its version on onto live.mfs, which a running master stored.
 func Capture(ctx context.Context, cfg CaptureConfig) (report Report, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return Report{}, fmt.Errorf("making the capture's directory: %w", err)
@@ -82,7 +84,7 @@ func (cfg CaptureConfig) work(ctx context.Context, c *Cluster) (Report, error) {
 	}
 	disturbing, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- c.disturb(disturbing, cfg.Seed) }()
+	go func() { done <- c.disturb(disturbing, cfg) }()
 	report, err := load.Run(ctx, c)
 	stop()
 	return report, errors.Join(err, <-done)
@@ -109,12 +111,34 @@ func collect(data, dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "changelog.mfs"), text, 0o644); err != nil {
 		return fmt.Errorf("keeping the changelog: %w", err)
 	}
-	for _, name := range []string{"before", "after"} {
+	names := []string{"before", "after"}
+	live, err := keepLive(data, dir, from)
+	if err != nil {
+		return err
+	}
+	if live {
+		names = append(names, "live")
+	}
+	for _, name := range names {
 		if err := Dump(filepath.Join(dir, name+".mfs"), filepath.Join(dir, name+".dump")); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepLive copies, as live.mfs, the last metadata that the master stored while it
+// ran, if that was after version from. Only an hour of its clock brings one.
+func keepLive(data, dir string, from uint64) (bool, error) {
+	stored := filepath.Join(data, "metadata.mfs.back.1")
+	version, err := ImageVersion(stored)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && version <= from {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, copyFile(filepath.Join(dir, "live.mfs"), stored)
 }
 
 // Dump writes mfsmetadump's text of a metadata file.

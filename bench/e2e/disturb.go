@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -18,12 +19,13 @@ type disturber struct {
 	c       *Cluster
 	rng     *rand.Rand
 	exports int
+	stale   bool
 }
 
 // disturb does one thing after the other until the context ends, then puts all
 // chunkservers back to work.
-func (c *Cluster) disturb(ctx context.Context, seed uint64) error {
-	d := &disturber{c: c, rng: rand.New(rand.NewPCG(seed, 0xD157))}
+func (c *Cluster) disturb(ctx context.Context, cfg CaptureConfig) error {
+	d := &disturber{c: c, rng: rand.New(rand.NewPCG(cfg.Seed, 0xD157)), stale: cfg.Stale}
 	for pause(ctx, time.Duration(500+d.rng.IntN(1500))*time.Millisecond) {
 		if err := d.step(ctx); err != nil {
 			return fmt.Errorf("disturbing the cluster: %w", err)
@@ -53,6 +55,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 var events = []struct {
 	servers bool // needs more than one chunkserver
 	clock   bool // needs Config.FakeTime
+	stale   bool // needs CaptureConfig.Stale
 	run     func(*disturber, context.Context) error
 }{
 	{servers: true, run: (*disturber).bounceChunkserver},
@@ -61,6 +64,7 @@ var events = []struct {
 	{servers: true, run: (*disturber).forgetChunkserver},
 	{servers: true, run: (*disturber).renameChunkserver},
 	{servers: true, run: (*disturber).loseChunks},
+	{servers: true, stale: true, run: (*disturber).staleChunks},
 	{run: (*disturber).changeExports},
 	{clock: true, run: (*disturber).jump},
 	{clock: true, run: (*disturber).fastClock},
@@ -70,7 +74,7 @@ var events = []struct {
 
 func (d *disturber) step(ctx context.Context) error {
 	e := events[d.rng.IntN(len(events))]
-	if e.servers && len(d.c.chunk) < 2 || e.clock && !d.c.cfg.FakeTime {
+	if e.servers && len(d.c.chunk) < 2 || e.clock && !d.c.cfg.FakeTime || e.stale && !d.stale {
 		return nil
 	}
 	return e.run(d, ctx)
@@ -240,4 +244,36 @@ func (d *disturber) loseChunks(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// staleChunks leaves only a chunkserver that missed the last writes, and lets
+// mfsfilerepair make do with its versions of the chunks.
+func (d *disturber) staleChunks(ctx context.Context) error {
+	old := d.rng.IntN(len(d.c.chunk))
+	d.c.KillChunkserver(old)
+	pause(ctx, 1500*time.Millisecond)
+	for i := range d.c.chunk {
+		if i != old {
+			d.c.KillChunkserver(i)
+		}
+	}
+	if err := d.c.StartChunkserver(old); err != nil {
+		return err
+	}
+	if err := d.c.waitChunkservers(1); err != nil {
+		return err
+	}
+	const repair = `find "$1" -type f -print0 2>/dev/null | shuf -z -n 300 | xargs -0 -r mfsfilerepair`
+	var failed *exec.ExitError // some files are gone before their turn
+	if err := d.c.Command("sh", "-c", repair, "sh", d.c.mounts[0].Path).Run(); err != nil && !errors.As(err, &failed) {
+		return fmt.Errorf("repairing files: %w", err)
+	}
+	for i := range d.c.chunk {
+		if i != old {
+			if err := d.c.StartChunkserver(i); err != nil {
+				return err
+			}
+		}
+	}
+	return d.c.waitChunkservers(len(d.c.chunk))
 }

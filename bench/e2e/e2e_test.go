@@ -79,7 +79,16 @@ func TestCaptureReplays(t *testing.T) {
 
 func checkCapture(t *testing.T, dir, scratch string) {
 	t.Helper()
-	r, err := Replay(scratch, filepath.Join(dir, "before.mfs"), filepath.Join(dir, "changelog.mfs"), false)
+	for _, base := range []string{"before.mfs", "live.mfs"} {
+		if _, err := os.Stat(filepath.Join(dir, base)); err == nil || base == "before.mfs" {
+			checkReplay(t, dir, base, filepath.Join(scratch, base))
+		}
+	}
+}
+
+func checkReplay(t *testing.T, dir, base, scratch string) {
+	t.Helper()
+	r, err := Replay(scratch, filepath.Join(dir, base), filepath.Join(dir, "changelog.mfs"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +105,7 @@ func checkCapture(t *testing.T, dir, scratch string) {
 		if strings.HasPrefix(d[1:], "# ") || strings.HasPrefix(d, "+SESSION|") && strings.Contains(d, "/short") {
 			continue
 		}
-		t.Errorf("%s(the replaying master wrote %q itself)", d, r.Extra)
+		t.Errorf("replay onto %s: %s(the replaying master wrote %q itself)", base, d, r.Extra)
 	}
 }
 

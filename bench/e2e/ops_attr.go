@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 
@@ -149,6 +150,9 @@ func (k *worker) lockProcess() error {
 	path, err := k.file()
 	if err != nil {
 		return err
+	}
+	if info, err := os.Lstat(k.on(path)); err != nil || !info.Mode().IsRegular() {
+		return errNothing // it would wait for ever to open a FIFO
 	}
 	seconds := fmt.Sprint(1 + k.rng.IntN(4))
 	kind := oneOf(k, []string{"-s", "-x"})

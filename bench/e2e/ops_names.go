@@ -196,6 +196,9 @@ func (k *worker) link() error {
 		return err
 	}
 	to, root := k.newPath(), k.root()
+	if k.chance(50) {
+		to = filepath.Join(filepath.Dir(from), k.name())
+	}
 	if err := unix.Link(filepath.Join(root, from), filepath.Join(root, to)); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +98,9 @@ func (k *worker) toolQuota() error {
 		if k.chance(30) {
 			args = append(args, limit.soft, fmt.Sprint(k.rng.IntN(limit.most)))
 		}
-		if k.chance(15) {
+		// A writer that meets a hard limit leaves its chunk locked for two
+		// minutes, and others wait: seldom for sizes.
+		if k.chance(4) || limit.hard == "-I" && k.chance(15) {
 			args = append(args, limit.hard, fmt.Sprint(limit.most/2+k.rng.IntN(limit.most)))
 		}
 	}
@@ -107,11 +110,37 @@ func (k *worker) toolQuota() error {
 	if len(args) == 0 {
 		args = []string{"-i", "10"}
 	}
-	return k.tool("mfssetquota", append(args, k.on(k.dir()))...)
+	dir := k.dir()
+	if err := k.tool("mfssetquota", append(args, k.on(dir))...); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limited = append(k.limited, dir)
+	return nil
 }
 
+// toolDelQuota takes limits away, all of a directory more often than not: writers
+// that meet one wait and retry, and the workload with them.
 func (k *worker) toolDelQuota() error {
-	return k.tool("mfsdelquota", oneOf(k, []string{"-a", "-A", "-aA", "-i", "-L"}), k.on(k.dir()))
+	k.mu.Lock()
+	if len(k.limited) == 0 {
+		k.mu.Unlock()
+		return errNothing
+	}
+	i := k.rng.IntN(len(k.limited))
+	dir := k.limited[i]
+	which := oneOf(k, []string{"-aA", "-aA", "-aA", "-a", "-A", "-i", "-L"})
+	if which == "-aA" {
+		k.limited = slices.Delete(k.limited, i, i+1)
+	}
+	k.mu.Unlock()
+	return k.tool("mfsdelquota", which, k.on(dir))
+}
+
+// snapshot is what mfsmakesnapshot was asked for, below the mounts.
+type snapshot struct {
+	source, target string
 }
 
 func (k *worker) toolSnapshot() error {
@@ -121,25 +150,63 @@ func (k *worker) toolSnapshot() error {
 			args = append(args, option)
 		}
 	}
-	root := k.root()
-	source := k.dir()
-	if k.chance(40) {
+	s, again := k.oldSnapshot()
+	if again {
+		args = append(args, "-o")
+	} else {
 		var err error
-		if source, err = k.file(); err != nil {
+		if s, err = k.newSnapshot(); err != nil {
 			return err
 		}
-	} else if k.tooLarge(filepath.Join(root, source)) {
+	}
+	root := k.root()
+	if k.tooLarge(filepath.Join(root, s.source)) {
 		return errNothing
 	}
-	target := k.newPath()
-	if k.chance(50) {
-		target = k.dir() // into it, or over what is there
-	}
-	if err := k.tool("mfsmakesnapshot", append(args, filepath.Join(root, source), filepath.Join(root, target))...); err != nil {
+	if err := k.tool("mfsmakesnapshot", append(args, filepath.Join(root, s.source), filepath.Join(root, s.target))...); err != nil {
 		return err
 	}
-	k.learn(target)
+	if !again {
+		k.remember(s)
+	}
+	k.learn(s.target)
 	return nil
+}
+
+// oldSnapshot returns one to be made again, over the old copy.
+func (k *worker) oldSnapshot() (snapshot, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.snapshots) == 0 || !k.chance(60) {
+		return snapshot{}, false
+	}
+	return oneOf(k, k.snapshots), true
+}
+
+// remember keeps few, so that the same ones are made over and over.
+func (k *worker) remember(s snapshot) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.snapshots = append(k.snapshots, s); len(k.snapshots) > 8 {
+		k.snapshots = k.snapshots[1:]
+	}
+}
+
+func (k *worker) newSnapshot() (snapshot, error) {
+	s := snapshot{k.dir(), k.newPath()}
+	if k.chance(30) {
+		var err error
+		if s.source, err = k.file(); err != nil {
+			return s, err
+		}
+	}
+	switch {
+	case k.user.UID != 0 || k.chance(30): // where everybody may
+		s.target = fmt.Sprintf("base%d", k.rng.IntN(baseDirs))
+	case k.chance(40):
+		s.target = k.dir() // into it
+	}
+	return s, nil
 }
 
 // tooLarge keeps snapshots of snapshots from filling everything.
@@ -161,7 +228,7 @@ func (k *worker) learn(path string) {
 		if err != nil {
 			return nil // without the rights to read it, it stays unknown
 		}
-		if rel, err := filepath.Rel(real, p); err == nil {
+		if rel, err := filepath.Rel(real, p); err == nil && k.chance(50) {
 			k.names.add(filepath.Join(path, rel), e.IsDir())
 		}
 		return nil
@@ -184,6 +251,9 @@ func (k *worker) toolAppend() error {
 	if err != nil {
 		return err
 	}
+	if k.chance(30) {
+		to = k.newPath() // the tool makes it
+	}
 	from, err := k.file()
 	if err != nil {
 		return err
@@ -191,12 +261,22 @@ func (k *worker) toolAppend() error {
 	if info, err := os.Lstat(k.on(to)); err == nil && info.Size() > 1<<30 {
 		return errNothing
 	}
+	info, err := os.Lstat(k.on(from))
+	if err != nil {
+		return err
+	}
 	root := k.root()
 	args := []string{filepath.Join(root, to), filepath.Join(root, from)}
 	if k.chance(30) {
-		args = append([]string{"-s", fmt.Sprintf("%d:%d", k.rng.IntN(2), k.rng.IntN(4))}, args...)
+		chunks := 1 + int(info.Size()>>26)
+		first := k.rng.IntN(chunks)
+		args = append([]string{"-s", fmt.Sprintf("%d:%d", first, first+k.rng.IntN(chunks-first))}, args...)
 	}
-	return k.tool("mfsappendchunks", args...)
+	if err := k.tool("mfsappendchunks", args...); err != nil {
+		return err
+	}
+	k.names.add(to, false)
+	return nil
 }
 
 func (k *worker) toolArchive() error {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 type Workload struct {
 	Seed    uint64
 	Ops     int  // operations tried; some fail, as in life
-	Workers int  // goroutines, default 4
+	Workers int  // goroutines, default 6
 	NoData  bool // leave out what needs chunkservers
 	Damaged bool // chunks may be lost: tolerate EIO
 }
@@ -49,7 +50,7 @@ func (r Report) Ops() int {
 // differ. The files that it returns are open and to be kept so.
 func (w Workload) run(ctx context.Context, c *Cluster) (Report, []*os.File, error) {
 	if w.Workers == 0 {
-		w.Workers = 4
+		w.Workers = 6
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -90,8 +91,10 @@ type shared struct {
 	mounts  atomic.Int64 // short-lived ones so far
 	special sync.Mutex   // one disturbance of the cluster at a time
 
-	mu   sync.Mutex
-	held []*os.File // open until the process ends
+	mu        sync.Mutex
+	held      []*os.File // open until the process ends
+	snapshots []snapshot // latest ones
+	limited   []string   // directories with quotas
 }
 
 func (s *shared) hold(f *os.File) {
@@ -100,10 +103,13 @@ func (s *shared) hold(f *os.File) {
 	s.held = append(s.held, f)
 }
 
+// baseDirs are the first directories, where everybody may do everything.
+const baseDirs = 8
+
 // prepare makes the directories that every operation may count on.
 func (s *shared) prepare() error {
 	root := s.cluster.mounts[0].Path
-	for i := range 8 {
+	for i := range baseDirs {
 		dir := fmt.Sprintf("base%d", i)
 		err := os.Mkdir(filepath.Join(root, dir), 0o777)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -183,7 +189,7 @@ func (k *worker) step(o operation) error {
 	}
 	var tool *exec.ExitError
 	if errors.As(err, &tool) {
-		k.failed[o.name+": the tool says "+toolError.FindString(err.Error())]++
+		k.failed[o.name+": the tool says "+toolError.FindString(strings.TrimSpace(err.Error()))]++
 		return nil
 	}
 	var number syscall.Errno
@@ -195,7 +201,7 @@ func (k *worker) step(o operation) error {
 }
 
 // toolError finds the reason in what a MooseFS program prints.
-var toolError = regexp.MustCompile(`E[A-Z]{3,} \([^)]*\)|[a-z ]+$`)
+var toolError = regexp.MustCompile(`E[A-Z]{3,} \([^)]*\)|[A-Za-z ]+$`)
 
 // expected are the errors that races between workers and rights lead to.
 var expected = map[syscall.Errno]bool{

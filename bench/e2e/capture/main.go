@@ -32,6 +32,7 @@ func main() {
 	pflag.IntVar(&cfg.Cluster.Chunkservers, "chunkservers", 3, "how many; 0: metadata only")
 	pflag.BoolVar(&cfg.Cluster.FakeTime, "hours", false, "let the master's clock jump by hours (needs faketime)")
 	pflag.BoolVar(&cfg.Disturb, "disturb", false, "stop and start chunkservers, change exports and the like")
+	pflag.BoolVar(&cfg.Stale, "stale", false, "with --disturb: repair files to older chunk versions (the master's own replay stops there)")
 	pflag.Parse()
 	if cfg.Dir == "" || pflag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "capture: give --out DIR and no arguments")
