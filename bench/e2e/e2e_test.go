@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -181,4 +183,60 @@ func TestCloseRemovesEverything(t *testing.T) {
 	if _, err := os.Stat(c.ns.path()); err == nil {
 		t.Errorf("network namespace %s is still there", c.ns.name)
 	}
+}
+
+// The stock metalogger gets every line, as whoever follows a master must.
+func TestMetaloggerFollows(t *testing.T) {
+	c, err := Start(Config{Dir: t.TempDir(), Mounts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := c.StartMetalogger(); err != nil {
+		t.Fatal(err)
+	}
+	copied := c.path("metalogger", "changelog_ml.0.mfs")
+	// It has nothing to tell before it knows the master.
+	probe := filepath.Join(c.Mounts()[0], "probe")
+	err = waitFor("the metalogger's first line", startLimit, func() bool {
+		if err := errors.Join(os.Mkdir(probe, 0o755), os.Remove(probe)); err != nil {
+			t.Error(err)
+		}
+		_, err := os.Stat(copied)
+		return err == nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Workload{Seed: 2, Ops: 1000, NoData: true}.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Release(); err != nil {
+		t.Fatal(err)
+	}
+	var own, text []byte
+	err = waitFor("the metalogger to have the same lines", startLimit, func() bool {
+		own, text = read(t, filepath.Join(c.DataDir(), "changelog.0.mfs")), read(t, copied)
+		return len(text) > 0 && bytes.HasSuffix(own, text)
+	})
+	if err != nil {
+		t.Fatalf("%v: it ends with %q, the master's with %q", err, text[max(0, len(text)-200):], own[max(0, len(own)-200):])
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
