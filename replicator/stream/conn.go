@@ -141,6 +141,14 @@ func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
 // Close closes the connection.
 func (c *Conn) Close() { c.nc.Close() }
 
+// fault is that of the embedded server, or one that never happens.
+func (c *Conn) fault() *fault {
+	if c.server == nil || c.server.fault == nil {
+		return &fault{} // waiting for a nil channel takes for ever
+	}
+	return c.server.fault
+}
+
 // reconnects counts the connections made after the first.
 func (c *Conn) reconnects() uint64 { return c.nc.Stats().Reconnects }
 

@@ -7,7 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,16 +18,33 @@ import (
 )
 
 // The crash test runs this test binary again as the process to be killed.
-const crashDir = "MFSSTANDBY_TEST_CRASH_DIR"
+const (
+	crashDir  = "MFSSTANDBY_TEST_CRASH_DIR"
+	crashSize = "MFSSTANDBY_TEST_CRASH_SIZE" // bytes that a file may have, as if the disk were full then
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		if err := writeForEver(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+		err := limitFiles(os.Getenv(crashSize))
+		if err == nil {
+			err = writeForEver(dir)
 		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+func limitFiles(size string) error {
+	if size == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(size, 10, 64)
+	if err != nil {
+		return err
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n})
 }
 
 // writeForEver appends batches of all sizes, and base images, and prints what was
@@ -97,6 +117,36 @@ func TestKill(t *testing.T) {
 	if acked < 10000 {
 		t.Fatalf("only %d entries were acknowledged: the test did not get going", acked)
 	}
+}
+
+// TestDiskFull: the writer says at once that nothing more can be stored, and
+// what it saw acknowledged is there afterwards.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, exe)
+	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashSize+"=3000000")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err == nil || ctx.Err() != nil {
+		t.Fatalf("the child ended with %v, %v", err, ctx.Err())
+	}
+	for _, want := range []string{"appending version", ErrStorage.Error(), "file too large", "start again"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Fatalf("error is %q, want %q in it", stderr.String(), want)
+		}
+	}
+	lines := strings.Fields(stdout.String())
+	acked, err := strconv.ParseUint(lines[len(lines)-1], 10, 64)
+	if err != nil || acked < 1000 {
+		t.Fatalf("acknowledged %d (%v)", acked, err)
+	}
+	checkAfterKill(t, dir, meta.Version(acked))
 }
 
 // runAndKill gives the highest version that the child saw acknowledged. The clock

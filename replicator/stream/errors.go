@@ -40,6 +40,9 @@ var (
 	ErrTooBig = errors.New("entry is too big")
 	// ErrInUse: another process has the store directory open.
 	ErrInUse = errors.New("in use by another process")
+	// ErrStorage: NATS cannot write to its disk. The embedded server stays so until
+	// it is started again.
+	ErrStorage = errors.New("NATS cannot store messages")
 	// ErrNoBase: there is no base image of that version.
 	ErrNoBase = errors.New("no such base image")
 )

@@ -90,6 +90,8 @@ func (c *Cluster) putChunks(ctx context.Context, info *jetstream.ObjectInfo, r i
 				free = f.data
 			case err := <-f.future.Err():
 				return nil, err
+			case <-c.conn.fault().found:
+				return nil, c.conn.fault().err()
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}

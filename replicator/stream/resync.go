@@ -21,8 +21,8 @@ func (w *Writer) recover(ctx context.Context, cause error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := w.resync(ctx)
 		if err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrLost) {
-			if err == nil && permanent(cause) && len(w.flights) > 0 {
-				return fmt.Errorf("appending version %d: %w", w.flights[0].rec.First, cause)
+			if err == nil && len(w.flights) > 0 {
+				return w.refused(cause)
 			}
 			return err
 		}
@@ -33,6 +33,27 @@ func (w *Writer) recover(ctx context.Context, cause error) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// silences is how often a message may be sent without an answer while NATS
+// answers otherwise: then it cannot write.
+const silences = 3
+
+// refused tells whether it is of no use to wait for messages that were sent
+// again.
+func (w *Writer) refused(cause error) error {
+	first := w.flights[0].rec.First
+	if permanent(cause) {
+		return fmt.Errorf("appending version %d: %w", first, cause)
+	}
+	if !errors.Is(cause, jetstream.ErrAsyncPublishTimeout) {
+		return nil
+	}
+	if w.silence++; w.silence < silences {
+		return nil
+	}
+	w.silence = 0
+	return fmt.Errorf("appending version %d: %w: it was sent %d times and not answered; see the log of the NATS server", first, ErrStorage, silences)
 }
 
 // permanent tells whether trying again at once is of no use: the server answered

@@ -10,7 +10,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -83,6 +85,33 @@ type Server struct {
 	lock  *os.File
 	names nameSyncer
 	pass  string // of localUser; empty if nobody needs credentials
+	fault *fault // nil if other servers can take over
+}
+
+// fault tells that the server has stopped to write. It does not answer then: a
+// publisher would wait for nothing.
+type fault struct {
+	once   sync.Once
+	found  chan struct{} // closed when reason is set
+	reason string
+}
+
+// look finds the server's own words for it in its log.
+func (f *fault) look(line string) {
+	if f == nil || !writeError.MatchString(line) {
+		return
+	}
+	f.once.Do(func() {
+		f.reason = line
+		close(f.found)
+	})
+}
+
+var writeError = regexp.MustCompile(`(?i)critical write error|while writing msg, disabling JetStream`)
+
+// err is the reason in words, once found is closed.
+func (f *fault) err() error {
+	return fmt.Errorf("%w: %s; make room or repair the disk, then start again", ErrStorage, f.reason)
 }
 
 // StartServer starts the server and waits until it serves. Only one process may
@@ -98,6 +127,9 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("creating the NATS server's directory: %w", err)
 	}
 	s := &Server{names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways, tick: clockTick}}
+	if cfg.Cluster == nil {
+		s.fault = &fault{found: make(chan struct{})}
+	}
 	opts, err := s.options(&cfg)
 	if err != nil {
 		return nil, err
@@ -118,7 +150,7 @@ func (s *Server) start(opts *server.Options, log *slog.Logger) error {
 		return err
 	}
 	s.nats = srv
-	bridge := &logBridge{log: log.With("part", "nats"), fatal: make(chan string, 1)}
+	bridge := &logBridge{log: log.With("part", "nats"), fatal: make(chan string, 1), fault: s.fault}
 	srv.SetLoggerV2(bridge, false, false, false)
 	go srv.Start() // ends with Shutdown; Close waits for it
 	ready := make(chan bool, 1)
@@ -285,13 +317,24 @@ func hostPort(addr string) (string, int, error) {
 type logBridge struct {
 	log   *slog.Logger
 	fatal chan string
+	fault *fault
 }
 
 func (b *logBridge) Noticef(f string, v ...any) { b.log.Debug(fmt.Sprintf(f, v...)) }
-func (b *logBridge) Warnf(f string, v ...any)   { b.log.Warn(fmt.Sprintf(f, v...)) }
-func (b *logBridge) Errorf(f string, v ...any)  { b.log.Error(fmt.Sprintf(f, v...)) }
 func (b *logBridge) Debugf(f string, v ...any)  { b.log.Debug(fmt.Sprintf(f, v...)) }
 func (b *logBridge) Tracef(f string, v ...any)  { b.log.Debug(fmt.Sprintf(f, v...)) }
+
+func (b *logBridge) Warnf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	b.log.Warn(text)
+	b.fault.look(text)
+}
+
+func (b *logBridge) Errorf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	b.log.Error(text)
+	b.fault.look(text)
+}
 
 func (b *logBridge) Fatalf(f string, v ...any) {
 	text := fmt.Sprintf(f, v...)

@@ -55,6 +55,7 @@ type Writer struct {
 	sentID  string      // message id of the last one sent; "" if it has none
 	stored  fence.State // the end of what is acknowledged
 	flights []flight    // on the way, oldest first
+	silence int         // how often the oldest was not answered while NATS was there
 
 	acked  atomic.Uint64 // stored.Next
 	target int           // bytes of a message
@@ -327,9 +328,12 @@ func (w *Writer) settle(ctx context.Context, n int) error {
 		if err != nil && ctx.Err() != nil {
 			return fmt.Errorf("waiting for the stream at version %d: %w", w.stored.Next, ctx.Err())
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrStorage):
+			return fmt.Errorf("appending version %d: %w", w.stored.Next, err)
+		case err != nil:
 			err = w.recover(ctx, err)
-		} else {
+		default:
 			err = w.confirm()
 		}
 		if err != nil {
@@ -361,11 +365,14 @@ func (w *Writer) await(ctx context.Context, f *flight, wait bool) error {
 			return errPending
 		}
 	}
+	fault := w.c.conn.fault()
 	select {
 	case ack := <-f.future.Ok():
 		return f.answered(ack, nil)
 	case err := <-f.future.Err():
 		return f.answered(nil, err)
+	case <-fault.found:
+		return fault.err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -384,6 +391,7 @@ func (w *Writer) confirm() error {
 	if err := w.c.conn.syncNames(w.c.name); err != nil {
 		return err
 	}
+	w.silence = 0
 	f := w.flights[0]
 	w.flights = w.flights[:copy(w.flights, w.flights[1:])]
 	w.stored = fence.State{Seq: f.rec.Seq, Epoch: f.rec.Epoch, Next: f.rec.Next(), Chain: f.rec.After}
