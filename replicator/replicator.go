@@ -87,6 +87,8 @@ type Replicator struct {
 	cluster *stream.Cluster
 	writer  *stream.Writer
 
+	background sync.WaitGroup
+
 	status tracker
 }
 
@@ -120,10 +122,9 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 // needs a person.
 func (r *Replicator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var background sync.WaitGroup
-	defer background.Wait()
+	defer r.background.Wait()
 	defer cancel()
-	background.Go(func() { r.origin.run(ctx) })
+	r.background.Go(func() { r.origin.run(ctx) })
 	err := r.run(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -193,6 +194,7 @@ func (r *Replicator) start(ctx context.Context) (tap.Source, error) {
 	if err := r.openWriter(ctx); err != nil {
 		return nil, err
 	}
+	r.background.Go(func() { r.cluster.Announce(ctx, r.describe) })
 	if r.writer.Next() != 0 {
 		var old tap.Source
 		if first != nil {

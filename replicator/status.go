@@ -145,3 +145,19 @@ func (t *tracker) tapEvent(e tap.Event) {
 	}
 	t.event(level, text, e.Err)
 }
+
+// describe is what other members are told of this tap.
+func (r *Replicator) describe() stream.Member {
+	s := r.Status()
+	state := "following"
+	switch {
+	case s.Error != "":
+		state = "trouble"
+	case r.status.live != nil && !s.Following:
+		state = "waiting for the primary"
+	}
+	return stream.Member{
+		Role: "tap", State: state, Primary: s.Received, Version: s.Published,
+		Epoch: stream.Epoch(s.Epoch), Error: s.Error,
+	}
+}

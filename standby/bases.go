@@ -73,7 +73,7 @@ func (s *Standby) storeBase(ctx context.Context) (meta.Version, error) {
 	}
 	defer f.Close()
 	pos := v.Position()
-	b := stream.Base{Version: pos.Version, Epoch: stream.Epoch(pos.Epoch), Release: pos.Release}
+	b := stream.Base{Version: pos.Version, Epoch: stream.Epoch(pos.Epoch), Chain: chainOf(pos.Chain), Release: pos.Release}
 	_, err = s.cluster.PutBase(ctx, b, f)
 	return pos.Version, err
 }

@@ -47,6 +47,7 @@ type Standby struct {
 	err     error
 	release string
 	events  []Event
+	members []Member
 	meter   meter
 
 	loaded meta.Version // base image loaded last by this process; follow's
@@ -170,6 +171,7 @@ func (s *Standby) follow(ctx context.Context) error {
 	defer cancel()
 	beside.Go(func() { s.measure(ctx) })
 	beside.Go(func() { s.keepBases(ctx) })
+	beside.Go(func() { s.cluster.Announce(ctx, s.describe) })
 	for {
 		if _, err := s.Image(); err != nil {
 			if err := s.loadNewest(ctx); err != nil {
@@ -210,21 +212,11 @@ func (s *Standby) fresh() bool {
 
 // rebase moves to the base image from which the stream continues.
 func (s *Standby) rebase(ctx context.Context, to *stream.RebaseError) error {
-	img, err := s.Image()
-	if err != nil {
-		return err
-	}
 	if s.fresh() && s.loaded == to.Base {
-		if img.Position().Epoch >= uint64(to.Epoch) {
-			return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
-		}
-		return img.Update(func(_ *meta.State, pos image.Position) (image.Position, error) {
-			pos.Epoch, pos.Seq, pos.Chain = uint64(to.Epoch), 0, [16]byte{}
-			return pos, nil
-		})
+		return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
 	}
 	s.event(slog.LevelWarn, "loading the base image from which the stream continues", to)
-	return s.load(ctx, to.Base, to.Epoch)
+	return s.load(ctx, to.Base)
 }
 
 func (s *Standby) version() meta.Version {
@@ -273,8 +265,7 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		bases, err := s.cluster.ListBases(ctx)
 		if err == nil && len(bases) > 0 {
-			newest := bases[len(bases)-1]
-			return s.load(ctx, newest.Version, newest.Epoch)
+			return s.load(ctx, bases[len(bases)-1].Version)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -288,9 +279,8 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	}
 }
 
-// load replaces the image by a base image, which continues in an epoch. The
-// old one serves until then.
-func (s *Standby) load(ctx context.Context, v meta.Version, epoch stream.Epoch) error {
+// load replaces the image by a base image. The old one serves until then.
+func (s *Standby) load(ctx context.Context, v meta.Version) error {
 	s.setState(Loading, nil)
 	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
 	file, base, err := s.fetch(ctx, v)
@@ -299,7 +289,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version, epoch stream.Epoch) 
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	pos := image.Position{Epoch: uint64(epoch), Release: base.Release}
+	pos := image.Position{Epoch: uint64(base.Epoch), Release: base.Release, Chain: chainBytes(base.Chain)}
 	fresh := filepath.Join(s.cfg.Dir, newName)
 	if _, err := fill(fresh, file, LoadOptions{
 		Cache: s.cfg.Cache, Name: fmt.Sprintf("base image %d", v), Size: base.Size, Logger: s.log, Position: pos,
@@ -365,8 +355,7 @@ func (s *Standby) source(_ context.Context, from meta.Version) (apply.Source, er
 		return nil, err
 	}
 	pos := img.Position()
-	at := stream.Position{Version: from, Epoch: stream.Epoch(pos.Epoch), Seq: stream.Seq(pos.Seq)}
-	at.Chain.Hi, at.Chain.Lo = binary.BigEndian.Uint64(pos.Chain[:]), binary.BigEndian.Uint64(pos.Chain[8:])
+	at := stream.Position{Version: from, Epoch: stream.Epoch(pos.Epoch), Seq: stream.Seq(pos.Seq), Chain: chainOf(pos.Chain)}
 	return streamSource{s, s.cluster.Reader(at, stream.ReaderConfig{})}, nil
 }
 
@@ -390,14 +379,25 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 			continue
 		}
 		src.s.setRelease(b.Release)
-		batch := apply.Batch{Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Received: b.Received, Entries: b.Entries}
-		binary.BigEndian.PutUint64(batch.Chain[:], b.End.Chain.Hi)
-		binary.BigEndian.PutUint64(batch.Chain[8:], b.End.Chain.Lo)
-		return batch, nil
+		return apply.Batch{
+			Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
+			Received: b.Received, Entries: b.Entries,
+		}, nil
 	}
 }
 
 func (src streamSource) Close() error {
 	src.r.Close()
 	return nil
+}
+
+// chainBytes and chainOf turn a chain into what the image keeps of it, and back.
+func chainBytes(c stream.Chain) (b [16]byte) {
+	binary.BigEndian.PutUint64(b[:], c.Hi)
+	binary.BigEndian.PutUint64(b[8:], c.Lo)
+	return b
+}
+
+func chainOf(b [16]byte) stream.Chain {
+	return stream.Chain{Hi: binary.BigEndian.Uint64(b[:]), Lo: binary.BigEndian.Uint64(b[8:])}
 }

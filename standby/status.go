@@ -41,6 +41,7 @@ type Status struct {
 	Image      meta.Version `json:"image_version"`     // the next entry to apply
 	Committed  meta.Version `json:"committed_version"` // what a crash now would leave
 	Stream     meta.Version `json:"stream_version"`    // the next entry the stream will get
+	Digest     string       `json:"digest"`            // of the state at committed_version; equal in all replicas
 	LagEntries uint64       `json:"lag_entries"`
 	LagSeconds float64      `json:"lag_seconds"` // since the tap received the oldest entry not applied
 	Latency    Latency      `json:"latency"`
@@ -52,6 +53,7 @@ type Status struct {
 	Commits    uint64       `json:"commits"`
 	Error      string       `json:"error,omitempty"`
 	Events     []Event      `json:"events,omitempty"`
+	Members    []Member     `json:"members,omitempty"` // all that work on the cluster
 }
 
 // meter holds what is measured now and then.
@@ -68,7 +70,7 @@ func (s *Standby) Status() Status {
 	st := Status{
 		Latency: s.took.get(),
 		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
-		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...),
+		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...), Members: s.members,
 	}
 	if s.err != nil {
 		st.Error = s.err.Error()
@@ -81,7 +83,8 @@ func (s *Standby) Status() Status {
 	}
 	pos := s.img.Position()
 	st.Image, st.Epoch, st.EntryTime = pos.Version, pos.Epoch, pos.Time
-	st.Committed = s.img.Committed().Version
+	committed, sum := s.img.Committed()
+	st.Committed, st.Digest = committed.Version, sum.String()
 	counters, cached, dirty := s.img.Stats()
 	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
 	st.MetaID = fmt.Sprintf("%016X", s.img.MetaID())
@@ -99,22 +102,27 @@ func (s *Standby) measure(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	last, at := s.done.Load(), time.Now()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		end, err := s.cluster.End(ctx)
-		now, n := time.Now(), s.done.Load()
+		if n%5 == 0 {
+			if err := s.learnMembers(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("learning of other members", "err", err)
+			}
+		}
+		now, done := time.Now(), s.done.Load()
 		s.mu.Lock()
-		s.meter.rate = float64(n-last) / now.Sub(at).Seconds()
+		s.meter.rate = float64(done-last) / now.Sub(at).Seconds()
 		if err == nil {
 			s.meter.end = end
 		}
 		s.judge(now)
 		s.mu.Unlock()
-		last, at = n, now
+		last, at = done, now
 	}
 }
 

@@ -2,8 +2,10 @@ package stream
 
 import (
 	"context"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"mfsstandby/replicator/fence"
 )
@@ -32,10 +34,10 @@ func (c *Cluster) End(ctx context.Context) (Position, error) {
 		return Position{}, err
 	}
 	m, _, err := c.fetch(ctx, Seq(info.State.LastSeq))
-	if err != nil {
-		return Position{}, err
+	if err == nil {
+		m, err = c.climb(ctx, m)
 	}
-	return Position{Version: m.Next(), Epoch: m.Epoch, Seq: Seq(info.State.LastSeq), Chain: m.After}, nil
+	return m.end(), err
 }
 
 // LastText gives the text of the stream's last entry, nil if what comes last is
@@ -62,4 +64,40 @@ func (c *Cluster) LastText(ctx context.Context) ([]byte, error) {
 		}
 	}
 	return nil, nil
+}
+
+// AnnounceEvery is how often members tell of themselves.
+const AnnounceEvery = 5 * time.Second
+
+// Announce stores what get says of a member now and then until ctx ends. It is
+// for people to look at: a failure is logged, and shows in what stays old.
+func (c *Cluster) Announce(ctx context.Context, get func() Member) {
+	tick := time.NewTicker(AnnounceEvery)
+	defer tick.Stop()
+	for {
+		m := get()
+		m.Name, m.Updated = HostName(), time.Now()
+		if err := c.PutMember(ctx, m); err != nil && ctx.Err() == nil {
+			c.conn.log.Warn("telling other members", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// HostName is the host's name in the letters that members' names have.
+func HostName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return "unknown"
+	}
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r < 128 && (r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '.') {
+			return r
+		}
+		return '_'
+	}, host), ".")
 }

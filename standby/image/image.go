@@ -51,17 +51,18 @@ type Image struct {
 	core   *core
 	reader *meta.State // for concurrent readers of core
 
-	root     root // as of the last update; its ts is that of the last flush
-	digests  Sum  // of the flushed tables
-	durable  Position
-	started  uint64 // last flush begun
-	done     uint64 // last flush known to be in the store
-	busy     chan error
-	batch    *flushBatch
-	void     atomic.Pointer[error] // why the state may not be used until Reset
-	views    map[uint64]int
-	counters Counters
-	position atomic.Pointer[Position]
+	root       root // as of the last update; its ts is that of the last flush
+	digests    Sum  // of the flushed tables
+	durable    Position
+	durableSum Sum
+	started    uint64 // last flush begun
+	done       uint64 // last flush known to be in the store
+	busy       chan error
+	batch      *flushBatch
+	void       atomic.Pointer[error] // why the state may not be used until Reset
+	views      map[uint64]int
+	counters   Counters
+	position   atomic.Pointer[Position]
 }
 
 // Counters tell what an image did since it was opened.
@@ -126,7 +127,7 @@ func (img *Image) restart(r *root) error {
 		img.digests = Sum{}
 	}
 	img.started, img.done = r.ts, r.ts
-	img.durable = r.pos
+	img.durable, img.durableSum = r.pos, r.digest
 	img.void.Store(nil)
 	img.publish()
 	img.db.SetDiscardTs(r.ts)
@@ -161,12 +162,13 @@ func (img *Image) MetaID() uint64 {
 	return img.core.pub.MetaID
 }
 
-// Committed returns the position that a crash now would leave.
-func (img *Image) Committed() Position {
+// Committed returns the position that a crash now would leave, and the digest
+// of the state there.
+func (img *Image) Committed() (Position, Sum) {
 	img.writer.Lock()
 	defer img.writer.Unlock()
 	img.reap(false)
-	return img.durable
+	return img.durable, img.durableSum
 }
 
 // Stats returns what the image did, and the bytes its cache holds now.
@@ -353,7 +355,7 @@ func (img *Image) reap(wait bool) error {
 		return err
 	} else if r != nil {
 		img.root.ts = r.ts
-		img.durable = r.pos
+		img.durable, img.durableSum = r.pos, r.digest
 	}
 	img.discard()
 	return nil
