@@ -22,8 +22,9 @@ e2e:
 	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump ip; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS); }
 	go test -tags e2e -timeout 30m -count 1 ./...
 
-bench:
-	go test -run '^$$' -bench . -benchtime 2s ./changelog/... ./replicator/... ./standby/...
+bench: build
+	go test -run '^$$' -bench . -benchtime 1s ./changelog/... ./replicator/... ./standby/...
+	bin/mfsstandby bench replay --entries 500000 --rounds 3 $$(command -v mfsmaster >/dev/null && echo --against mfsmaster)
 
 fuzz:
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | cut -c6-); do echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done

@@ -1,11 +1,12 @@
-// Package bench makes load for measurements: seeded synthetic changelogs as a
-// busy MooseFS 3.0.117 master would have written them.
+// Package bench measures: it makes load, seeded synthetic changelogs as a busy
+// MooseFS 3.0.117 master would have written them, and runs it through each stage
+// between a changelog and the image (Replay), beside the stock master.
 //
 // Generate needs no master: it keeps its own model of the file system (inode
 // numbers and their free list, names, chunks, trash, open files) so that every
 // result in an entry is the one that the master's own replay computes. The model
 // is written independently of package changelog, so that the two check each
-// other. The commands `bench` and `replay` and the tests call it.
+// other. The command bench and the tests call it.
 package bench
 
 import (

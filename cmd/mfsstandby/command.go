@@ -37,7 +37,7 @@ func commands() []command {
 	return []command{
 		runCommand(), tapCommand(), standbyCommand(), statusCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
-		sampleCommand(), versionCommand(),
+		sampleCommand(), benchReplayCommand(), versionCommand(),
 	}
 }
 
@@ -78,6 +78,9 @@ func run(ctx context.Context, c *console, args []string) error {
 		return usagef("a command is missing")
 	}
 	name, rest := args[0], args[1:]
+	if name == "bench" && len(rest) > 0 {
+		name, rest = name+" "+rest[0], rest[1:]
+	}
 	switch name {
 	case "help", "-h", "--help":
 		return help(c, rest)
@@ -132,9 +135,9 @@ func help(c *console, args []string) error {
 		fmt.Fprint(c.out, overview())
 		return nil
 	}
-	cmd, ok := find(args[0])
+	cmd, ok := find(strings.Join(args, " "))
 	if !ok {
-		return usagef("unknown command %q", args[0])
+		return usagef("unknown command %q", strings.Join(args, " "))
 	}
 	f := flagSet(cmd)
 	cmd.setup(f)
@@ -148,9 +151,9 @@ func overview() string {
 	b.WriteString("mfsstandby follows a stock MooseFS 3.0.117 master into an exact, durable image of its metadata.\n\n")
 	b.WriteString("Usage: mfsstandby COMMAND [FLAGS] [ARGUMENTS]\n\nCommands:\n")
 	for _, cmd := range commands() {
-		fmt.Fprintf(&b, "  %-9s %s\n", cmd.name, cmd.short)
+		fmt.Fprintf(&b, "  %-12s %s\n", cmd.name, cmd.short)
 	}
-	b.WriteString("  help      this text, or that of a command: mfsstandby help run\n\nExamples:\n")
+	b.WriteString("  help         this text, or that of a command: mfsstandby help run\n\nExamples:\n")
 	b.WriteString(indent(`mfsstandby run --data ./data                             # try it: follows a built-in sample primary
 mfsstandby run --primary mfsmaster --data /var/lib/mfsstandby
 mfsstandby status --watch --data /var/lib/mfsstandby`))
