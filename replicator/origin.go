@@ -1,11 +1,13 @@
 package replicator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"mfsstandby/replicator/tap"
 )
@@ -48,14 +50,12 @@ func (o *liveOrigin) resume(at tap.Position) (tap.Source, error) {
 	return shared{o.live}, o.live.Resume(at)
 }
 
-// base waits while the primary has nothing to give: a new master stores its
-// metadata for the first time at the next full hour.
 func (o *liveOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
 	b, err := o.live.Bootstrap(ctx, metaid)
 	if err != nil {
 		return b, nil, nil, err
 	}
-	return b, shared{o.live}, func() { os.Remove(b.Path) }, nil
+	return identify(ctx, b, shared{o.live}, func() { os.Remove(b.Path) }, metaid)
 }
 
 func (o *liveOrigin) release() string {
@@ -90,16 +90,16 @@ func (o *dirOrigin) resume(at tap.Position) (tap.Source, error) {
 	return tap.NewDir(o.cfg, at)
 }
 
-func (o *dirOrigin) base(_ context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
+func (o *dirOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
 	b, err := tap.NewestBase(o.cfg.Path)
-	if err == nil {
-		err = checkBase(b, metaid)
-	}
 	if err != nil {
 		return b, nil, nil, err
 	}
 	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
-	return b, src, func() {}, err
+	if err != nil {
+		return b, nil, nil, err
+	}
+	return identify(ctx, b, src, func() {}, metaid)
 }
 
 // fileOrigin reads plain changelog files, once.
@@ -113,27 +113,67 @@ func (o *fileOrigin) resume(at tap.Position) (tap.Source, error) {
 	return tap.OpenFiles(at.Next, o.files...)
 }
 
-func (o *fileOrigin) base(_ context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
+func (o *fileOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
 	b, err := tap.ReadBase(o.start)
-	if err == nil {
-		err = checkBase(b, metaid)
-	}
 	if err != nil {
 		return b, nil, nil, err
 	}
 	src, err := o.resume(tap.Position{Next: b.Version})
-	return b, src, func() {}, err
+	if err != nil {
+		return b, nil, nil, err
+	}
+	return identify(ctx, b, src, func() {}, metaid)
 }
 
 // errNotReady says that there is nothing to start from yet.
-var errNotReady = errors.New("the master has not stored any metadata yet; it does so at each full hour and when it is stopped")
+var errNotReady = errors.New("the primary's metadata has no id and its first entry gives none: is it a master of 3.0 or later?")
 
-func checkBase(b tap.Base, metaid uint64) error {
-	switch {
-	case b.Empty || b.MetaID == 0:
-		return errNotReady
-	case metaid != 0 && b.MetaID != metaid:
-		return fmt.Errorf("%s: %w %016X, not %016X", b.Path, tap.ErrMetaID, b.MetaID, metaid)
+// identify completes a base image: it must belong to the cluster that is
+// wanted. The file of a new file system has no id; its first entry gives it.
+func identify(ctx context.Context, b tap.Base, src tap.Source, cleanup func(), metaid uint64) (tap.Base, tap.Source, func(), error) {
+	var err error
+	if b.MetaID == 0 {
+		src, b.MetaID, err = firstID(ctx, src)
 	}
-	return nil
+	if err == nil && metaid != 0 && b.MetaID != metaid {
+		err = fmt.Errorf("%s: %w %016X, not %016X", b.Path, tap.ErrMetaID, b.MetaID, metaid)
+	}
+	if err != nil {
+		src.Close()
+		cleanup()
+		return b, nil, nil, err
+	}
+	return b, src, cleanup, nil
+}
+
+// firstID reads the id of a cluster from the entry that comes first, which the
+// source it returns gives again.
+func firstID(ctx context.Context, src tap.Source) (tap.Source, uint64, error) {
+	b, err := src.Next(ctx)
+	if err != nil {
+		return src, 0, err
+	}
+	_, text, _ := bytes.Cut(b.Entries[0].Text, []byte("|"))
+	number, ok := bytes.CutPrefix(text, []byte("SETMETAID("))
+	number, closed := bytes.CutSuffix(number, []byte(")"))
+	id, err := strconv.ParseUint(string(number), 10, 64)
+	if !ok || !closed || err != nil || id == 0 {
+		return src, 0, fmt.Errorf("%w (it is %q)", errNotReady, b.Entries[0].Text)
+	}
+	return &again{Source: src, first: b}, id, nil
+}
+
+// again is a source whose first batch was read already.
+type again struct {
+	tap.Source
+	first tap.Batch
+	given bool
+}
+
+func (a *again) Next(ctx context.Context) (tap.Batch, error) {
+	if !a.given {
+		a.given = true
+		return a.first, nil
+	}
+	return a.Source.Next(ctx)
 }

@@ -271,19 +271,17 @@ func (r *Replicator) getBase(ctx context.Context, metaid uint64, after meta.Vers
 	for {
 		b, src, cleanup, err := r.origin.base(ctx, metaid)
 		if err == nil {
-			if err = checkBase(b, metaid); err == nil && b.Version <= after {
-				err = fmt.Errorf("the newest metadata file, %s, is of version %d, entries are missing after it", b.Path, b.Version)
-			}
-			if err == nil {
+			if b.Version > after {
 				return &start{b, src, cleanup}, nil
 			}
+			err = fmt.Errorf("the newest metadata file, %s, is of version %d: %w after it", b.Path, b.Version, tap.ErrGap)
 			src.Close()
 			cleanup()
 		}
-		if final := !errors.Is(err, errNotReady) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, tap.ErrGap) && b.Version == 0; final || r.cfg.Base != "" {
+		if r.cfg.Base != "" || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, tap.ErrGap) {
 			return nil, err
 		}
-		r.status.event(slog.LevelWarn, "waiting for a metadata file to start from", err)
+		r.status.event(slog.LevelWarn, "waiting for a metadata file to start from; mfsmaster stores one at each full hour and when it is stopped", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

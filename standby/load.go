@@ -1,6 +1,7 @@
 package standby
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type LoadOptions struct {
 	Name     string // of the metadata file, for errors
 	Size     int64  // of it in bytes, if known
 	Progress func(done int64)
+	MetaID   uint64 // of the cluster, for the file of a new file system, which has none
 	Logger   *slog.Logger
 	Position image.Position // what is known of its place in the stream; the version comes from the file
 }
@@ -58,10 +60,7 @@ func fill(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 		return image.Position{}, err
 	}
 	err = img.Update(func(st *meta.State, _ image.Position) (image.Position, error) {
-		h, err := metafile.Read(r, st, metafile.ReadOptions{Name: opt.Name, Size: opt.Size, Progress: opt.Progress})
-		if err == nil && h.Format == 0 {
-			err = errors.New("it is the mark of a new file system, not metadata: the master has not saved any yet; it does so at each full hour and when it is stopped")
-		}
+		h, err := readFile(r, st, opt)
 		pos := opt.Position
 		pos.Version = h.Version
 		return pos, err
@@ -74,6 +73,20 @@ func fill(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 		err = fmt.Errorf("reading %s: %w", opt.Name, err)
 	}
 	return pos, errors.Join(err, img.Close())
+}
+
+// newSystem is all that the file of a file system without anything begins with.
+const newSystem = "MFSM NEW"
+
+// readFile fills a State from a metadata file. That of a new file system says
+// nothing; its root gets its times from the first entry.
+func readFile(r io.Reader, st *meta.State, opt LoadOptions) (metafile.Header, error) {
+	in := bufio.NewReader(r)
+	if head, _ := in.Peek(len(newSystem)); string(head) == newSystem {
+		st.MetaID = opt.MetaID
+		return metafile.Empty(st, 0)
+	}
+	return metafile.Read(in, st, metafile.ReadOptions{Name: opt.Name, Size: opt.Size, Progress: opt.Progress})
 }
 
 // swap puts the new image in the place of the old.

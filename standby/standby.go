@@ -293,6 +293,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 	fresh := filepath.Join(s.cfg.Dir, newName)
 	if _, err := fill(fresh, file, LoadOptions{
 		Cache: s.cfg.Cache, Name: fmt.Sprintf("base image %d", v), Size: base.Size, Logger: s.log, Position: pos,
+		MetaID: s.cluster.MetaID(),
 	}); err != nil {
 		return err
 	}

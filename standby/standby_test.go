@@ -334,3 +334,44 @@ func TestSecondTapFencesTheFirst(t *testing.T) {
 		t.Fatalf("the first tap ended with %v", n.repErr)
 	}
 }
+
+// A new file system is followed from its first entry, which tells its id and
+// the times of its root.
+func TestNewFileSystem(t *testing.T) {
+	h := history{first: 1, lines: []string{
+		"1: 1700000007|SETMETAID(7711416702650113554)\n",
+		"2: 1700000009|SESADD(#1,1,8,0000,0,0,999,999,1,9,0,4294967295,0x00000000,172818457,/mnt):1\n",
+		"3: 1700000010|CREATE(1,dir,2,493,18,0,0,0):2\n",
+		"4: 1700000011|CREATE(2,file,1,420,18,0,0,0):3\n",
+	}}
+	p, dir := newPrimary(t, h), t.TempDir()
+	p.put("metadata.mfs.back", []byte("MFSM NEW"))
+	p.write(1, 2)
+	n := startNode(t, dir, p)
+	n.wait(2)
+	p.write(2, 4)
+	n.wait(4)
+	n.close()
+	p.write(4, 5)
+	n = startNode(t, dir, p)
+	n.wait(5)
+	want := metatest.New()
+	if _, err := metafile.Empty(want, 1700000007); err != nil {
+		t.Fatal(err)
+	}
+	b := changelog.NewBatch()
+	for _, line := range h.lines {
+		e, err := b.ParseLine([]byte(line))
+		if err == nil {
+			err = changelog.ApplyEntry(want, e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var buf bytes.Buffer
+	if err := metafile.Write(&buf, want, metafile.Header{Version: 5}, metafile.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n.equals(buf.Bytes())
+}

@@ -52,8 +52,12 @@ type CompareOptions struct {
 	// mfsmaster drops such locks when it stores. 0 allows any time.
 	Now meta.Time
 
-	Counters    bool // compare the sessions' operation counters too
-	Disconnects bool // compare when sessions were disconnected: 3.0.117 does not log a reconnection
+	Counters bool // compare the sessions' operation counters too
+	// Disconnects compares when sessions were disconnected, which 3.0.117 does
+	// not log when they come back; and whether a disconnected session is there
+	// at all: a master does not store one that its client closed, and no entry
+	// tells until it is deleted some seconds later.
+	Disconnects bool
 	LockTypes   bool // compare whether file locks are exclusive: 3.0.117 does not log all conversions
 }
 

@@ -92,7 +92,11 @@ func compareOpen(c *comparer) error {
 		}
 	}
 	for s, ino := range c.st.Open.Scan() {
-		if seen := c.known[s]; seen == nil || !seen.has(uint64(ino)) {
+		seen, stored := c.known[s]
+		if stored && seen == nil {
+			continue // of a session that was closed: compareSessions
+		}
+		if seen == nil || !seen.has(uint64(ino)) {
 			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: absent, Image: "open"})
 		}
 	}

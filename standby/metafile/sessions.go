@@ -197,7 +197,11 @@ func compareSessions(c *comparer) error {
 		c.fields("SESS", key, 0, rec.session, image)
 	}
 	for id, s := range c.st.Sessions.Scan(0) {
-		if c.known[id] == nil {
+		switch {
+		case c.known[id] != nil:
+		case s.Disconnected != 0 && !c.opt.Disconnects:
+			c.known[id] = nil // closed by its client: not stored, and SESDEL follows; like its open files
+		default:
 			c.extra("SESS", fmt.Sprintf("session %d", id), 0, s)
 		}
 	}
