@@ -106,6 +106,7 @@ func run(ctx context.Context, c *console, args []string) error {
 	if c.config, err = readConfig(*config, f); err != nil {
 		return err
 	}
+	limitMemory(f)
 	stop, err := startProfile(*profile)
 	if err != nil {
 		return err

@@ -160,10 +160,16 @@ func printStandby(row func(string, string, ...any), s *standby.Status) {
 		row("image version", "%d, on disk %d", s.Image, s.Committed)
 		row("lag", "%d entries, %.3f s", s.LagEntries, s.LagSeconds)
 		row("rate", "%.0f entries/s", s.Rate)
+		if l := s.Latency; l.Batches > 0 {
+			row("receipt to readable", "%.1f ms, 99%% of entries within %.1f ms", l.P50, l.P99)
+		}
 		row("cache", "%s, not committed yet %s", formatSize(s.CacheBytes), formatSize(s.DirtyBytes))
 	}
 	if s.Error != "" {
 		row("error", "%s", s.Error)
+	}
+	for _, m := range s.Members {
+		row("member", "%s on %s: %s, version %d, epoch %d, %s ago", m.Role, m.Name, m.State, m.Version, m.Epoch, span(time.Since(m.Updated)))
 	}
 }
 
