@@ -247,11 +247,11 @@ func (d *disturber) loseChunks(context.Context) error {
 }
 
 // staleChunks leaves only a chunkserver that missed the last writes, and lets
-// mfsfilerepair make do with its versions of the chunks.
+// mfsfilerepair make do with its versions of the chunks, in the latest files.
 func (d *disturber) staleChunks(ctx context.Context) error {
 	old := d.rng.IntN(len(d.c.chunk))
 	d.c.KillChunkserver(old)
-	pause(ctx, 1500*time.Millisecond)
+	pause(ctx, 3*time.Second)
 	for i := range d.c.chunk {
 		if i != old {
 			d.c.KillChunkserver(i)
@@ -263,7 +263,7 @@ func (d *disturber) staleChunks(ctx context.Context) error {
 	if err := d.c.waitChunkservers(1); err != nil {
 		return err
 	}
-	const repair = `find "$1" -type f -print0 2>/dev/null | shuf -z -n 300 | xargs -0 -r mfsfilerepair`
+	const repair = `find "$1" -type f -printf '%T@ %p\0' 2>/dev/null | sort -zrn | head -zn 300 | cut -zd' ' -f2- | xargs -0r mfsfilerepair`
 	var failed *exec.ExitError // some files are gone before their turn
 	if err := d.c.Command("sh", "-c", repair, "sh", d.c.mounts[0].Path).Run(); err != nil && !errors.As(err, &failed) {
 		return fmt.Errorf("repairing files: %w", err)
