@@ -107,7 +107,7 @@ func checkReplay(t *testing.T, dir, base, scratch string) {
 		if strings.HasPrefix(d[1:], "# ") || strings.HasPrefix(d, "+SESSION|") && strings.Contains(d, "/short") {
 			continue
 		}
-		t.Errorf("replay onto %s: %s(the replaying master wrote %q itself)", base, d, r.Extra)
+		t.Errorf("replay onto %s: %s\n(the replaying master wrote %q itself)", base, d, r.Extra)
 	}
 }
 

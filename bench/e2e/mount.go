@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,19 +52,37 @@ func (c *Cluster) Mount(name, address string, args ...string) (*Mount, error) {
 	return m, nil
 }
 
-// Unmount ends the session. Whoever still uses the mount gets errors.
+// Unmount ends the session. If files are open, the client is killed, and who has
+// them gets errors.
 func (m *Mount) Unmount() error {
-	if mounted(m.Path) {
-		if err := unix.Unmount(m.Path, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmounting %s: %w", m.Path, err)
-		}
+	err := unix.Unmount(m.Path, 0)
+	if errors.Is(err, unix.EBUSY) {
+		m.Kill()
+		return nil
 	}
-	select {
-	case <-m.done:
-	case <-time.After(5 * time.Second): // open files keep it alive
+	if err != nil && mounted(m.Path) {
+		return fmt.Errorf("unmounting %s: %w", m.Path, err)
+	}
+	if !m.ended(startLimit) {
 		m.Kill()
 	}
 	return nil
+}
+
+// Kill ends the client as a crash does. A thread of it may wait for an answer
+// that the client itself should give; aborting the connection frees it.
+func (m *Mount) Kill() {
+	m.Signal(syscall.SIGKILL)
+	for !m.ended(100 * time.Millisecond) {
+		if err := unix.Unmount(m.Path, unix.MNT_FORCE|unix.MNT_DETACH); err != nil {
+			break // nothing is mounted any more
+		}
+	}
+	m.Process.Kill()
+	// What a killed client leaves is a mount that answers nothing.
+	if mounted(m.Path) {
+		unix.Unmount(m.Path, unix.MNT_DETACH)
+	}
 }
 
 func mounted(path string) bool {

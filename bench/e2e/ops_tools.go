@@ -372,7 +372,12 @@ func (k *worker) setTrashPath() error {
 		return err
 	}
 	to := filepath.Join(k.dir(), oneOf(k, []string{"back", "deep/er/path %,)", "x"}), k.name())
-	return os.WriteFile(path, []byte(to), 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0) // the entry may be gone: never create
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(to)
+	return errors.Join(err, f.Close())
 }
 
 // shortSession mounts, leaves an open and locked file, and unmounts or dies.

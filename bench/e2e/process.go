@@ -63,6 +63,16 @@ func (p *Process) Running() bool {
 	}
 }
 
+// ended waits for the end, at most so long, and tells whether it came.
+func (p *Process) ended(within time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
 // Signal sends a signal; to an ended process it does nothing.
 func (p *Process) Signal(s syscall.Signal) {
 	if p.Running() {
@@ -73,9 +83,7 @@ func (p *Process) Signal(s syscall.Signal) {
 // Stop sends SIGTERM and waits for the end, at most a minute; then it kills.
 func (p *Process) Stop() error {
 	p.Signal(syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(time.Minute):
+	if !p.ended(time.Minute) {
 		p.Kill()
 		return fmt.Errorf("%s did not end within a minute of SIGTERM; its log ends with:\n%s", p.Name, p.LogTail())
 	}

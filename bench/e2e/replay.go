@@ -126,8 +126,8 @@ func HasRepair(text []byte) bool {
 }
 
 // DumpLines returns what mfsmetadump prints of a metadata file, sorted, without
-// what no changelog tells: operation counters of sessions, and when one that is
-// back was away.
+// what no changelog tells: operation counters of sessions, when one that is back
+// was away, and the kind of a lock that its owner converted.
 func DumpLines(image string) ([]string, error) {
 	dir, err := os.MkdirTemp("", "dump")
 	if err != nil {
@@ -143,9 +143,11 @@ func DumpLines(image string) ([]string, error) {
 		return nil, fmt.Errorf("reading a dump: %w", err)
 	}
 	var out []string
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "SESSION|") {
-			line = untold.ReplaceAllString(line, "")
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n"), "\n") {
+		for prefix, part := range untold {
+			if strings.HasPrefix(line, prefix) {
+				line = part.ReplaceAllString(line, "")
+			}
 		}
 		out = append(out, line)
 	}
@@ -153,7 +155,10 @@ func DumpLines(image string) ([]string, error) {
 	return out, nil
 }
 
-var untold = regexp.MustCompile(`[cl]:\[[^\]]*\]|\|d: *[0-9]+`)
+var untold = map[string]*regexp.Regexp{
+	"SESSION|": regexp.MustCompile(`[cl]:\[[^\]]*\]|\|d: *[0-9]+`),
+	"FLOCK|":   regexp.MustCompile(`\|t:[RW]$`),
+}
 
 // Differences returns the lines that only one of two sorted lists has, with - for
 // want and + for got in front.
