@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -395,4 +396,33 @@ func TestOneProcessAtATime(t *testing.T) {
 	if _, err := Open(Config{Dir: dir}); err == nil {
 		t.Fatal("a second Open succeeded")
 	}
+}
+
+// A crash while Badger makes or removes a log leaves it empty.
+func TestOpenPassesOverEmptyLogs(t *testing.T) {
+	dir, model := t.TempDir(), metatest.New()
+	img := openTest(t, dir)
+	setUp(t, img, model, 1)
+	if err := img.Commit(true); err != nil {
+		t.Fatal(err)
+	}
+	version, digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := img.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"00001.mem", "00099.mem", "000099.vlog"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img = openTest(t, dir)
+	defer img.Close()
+	gotVersion, got, err := img.Digest()
+	if err != nil || gotVersion != version || got != digest {
+		t.Fatalf("version %d digest %v, %v; want %d, %v", gotVersion, got, err, version, digest)
+	}
+	sameState(t, img.reader, model)
 }

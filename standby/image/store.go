@@ -58,6 +58,9 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
 	opt.TableSizeMultiplier = 1
+	if err := dropEmptyLogs(dir); err != nil {
+		return nil, fmt.Errorf("opening image %s: %w", dir, err)
+	}
 	db, err := badger.OpenManaged(opt)
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
@@ -66,6 +69,38 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		return nil, fmt.Errorf("opening image %s: %w", dir, err)
 	}
 	return db, nil
+}
+
+// dropEmptyLogs removes logs of no length. A crash leaves one when it comes
+// between the making of a log and its first sync, or between the two steps in
+// which Badger removes one: nothing in it was ever needed, but Badger does not
+// open a directory with such a file.
+func dropEmptyLogs(dir string) error {
+	lock, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // the lock goes with it
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // in use, perhaps by one that is making a log: Badger will tell
+	}
+	for _, pattern := range []string{"*.mem", "*.vlog"} {
+		logs, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range logs {
+			if st, err := os.Stat(path); err != nil {
+				return err
+			} else if st.Size() > 0 {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // logger gives Badger's warnings and errors to the program's log.
