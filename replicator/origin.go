@@ -37,6 +37,17 @@ func newLiveOrigin(cfg *Config, event func(tap.Event)) (*liveOrigin, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	for _, pattern := range []string{"base-*.mfs", "changelog.*.part"} { // of a process that was killed
+		left, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range left {
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+		}
+	}
 	live, err := tap.NewLive(tap.LiveConfig{Address: cfg.Primary, Dir: dir, Event: event})
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func (s *Standby) storeBase(ctx context.Context) (meta.Version, error) {
 		return 0, err
 	}
 	defer v.Close()
-	path := filepath.Join(s.cfg.Dir, "base.export")
+	path := filepath.Join(s.cfg.Dir, exportName)
 	defer os.Remove(path)
 	if err := WriteView(v, path, "", nil); err != nil {
 		return 0, err

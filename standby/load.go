@@ -22,6 +22,12 @@ const (
 	oldName   = "image.old"
 )
 
+// Base images on their way from and to the stream.
+const (
+	fetchedName = "base-*.tmp"
+	exportName  = "base.export"
+)
+
 // ImageDir is where the image of a data directory is.
 func ImageDir(dir string) string { return filepath.Join(dir, imageName) }
 
@@ -104,8 +110,8 @@ func swap(dir string) error {
 	return os.RemoveAll(old)
 }
 
-// recoverSwap ends a swap that a crash cut short: without a current image the
-// old one is it again, and what else lies about is removed.
+// recoverSwap ends what a crash cut short: without a current image the old one
+// is it again, and what else lies about is removed.
 func recoverSwap(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -116,7 +122,15 @@ func recoverSwap(dir string) error {
 			return err
 		}
 	}
-	return errors.Join(os.RemoveAll(old), os.RemoveAll(filepath.Join(dir, newName)))
+	errs := []error{os.RemoveAll(old), os.RemoveAll(filepath.Join(dir, newName))}
+	for _, pattern := range []string{fetchedName, exportName + "*"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		errs = append(errs, err)
+		for _, path := range files {
+			errs = append(errs, os.Remove(path))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func syncDir(dir string) error {

@@ -313,7 +313,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 
 // fetch brings a base image into a file, checked.
 func (s *Standby) fetch(ctx context.Context, v meta.Version) (*os.File, stream.Base, error) {
-	file, err := os.CreateTemp(s.cfg.Dir, "base-*.tmp")
+	file, err := os.CreateTemp(s.cfg.Dir, fetchedName)
 	if err != nil {
 		return nil, stream.Base{}, err
 	}
