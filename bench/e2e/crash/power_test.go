@@ -1,0 +1,105 @@
+//go:build e2e
+
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mfsstandby/changelog/meta"
+)
+
+// A loss of power takes nothing that was acknowledged, whatever of the rest
+// reached the disk.
+func TestPowerLoss(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		strict bool
+		forget bool // what was acknowledged cannot be had from the primary again
+		rounds int
+	}{
+		{"names with files", false, false, 20},
+		{"names with files, primary forgets", false, true, 15},
+		{"names with directories", true, true, 20},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rnd := random(t)
+			n := rounds(t, tc.rounds)
+			p := &powerTest{disk: newDisk(tc.strict), mountpoint: t.TempDir(), rnd: rnd}
+			p.h = newHistory(t, rnd.Uint64(), 20_000, 5_000*n)
+			p.primary, p.model = startPrimary(t, p.h, 4_000, rnd), newModel(t, p.h)
+			p.makeDir(t)
+			for i := range n {
+				p.cut(t, reach(i%3))
+				if tc.forget && p.seen.published != 0 {
+					must(t, p.primary.forget(p.seen.published))
+				}
+			}
+			t.Logf("%d cuts, published %d, committed %d of %d", n, p.seen.published-p.h.first, p.seen.committed-p.h.first, p.h.end()-p.h.first)
+			unmount := p.disk.mount(t, p.mountpoint)
+			finishRun(t, p.primary, p.dir(), p.model, &p.seen)
+			unmount()
+		})
+	}
+}
+
+type powerTest struct {
+	disk       *disk
+	mountpoint string
+	h          *history
+	primary    *primary
+	model      *model
+	image      meta.Version // what it was after the last cut
+	rnd        *rand.Rand
+	seen       seen
+}
+
+func (p *powerTest) dir() string { return filepath.Join(p.mountpoint, "data") }
+
+// makeDir makes the data directory, as whoever installs the program does.
+func (p *powerTest) makeDir(t *testing.T) {
+	t.Helper()
+	unmount := p.disk.mount(t, p.mountpoint)
+	defer unmount()
+	must(t, os.Mkdir(p.dir(), 0o755))
+	syncDir(t, p.mountpoint)
+}
+
+// cut runs a child until the power goes, at some time or at some sync, and
+// looks at the image that is left.
+func (p *powerTest) cut(t *testing.T, r reach) {
+	t.Helper()
+	unmount := p.disk.mount(t, p.mountpoint)
+	c := start(t, p.dir(), "run", "--changelog-dir", p.primary.dir, commitEvery(p.rnd))
+	how := "after a time"
+	until := time.Now().Add(lifetime(p.rnd))
+	if p.rnd.IntN(2) == 0 {
+		n, late := 1+p.rnd.IntN(60), p.rnd.IntN(2) == 0
+		how = fmt.Sprintf("at sync %d (late: %v)", n, late)
+		until = time.Now().Add(5 * time.Second)
+		p.disk.cutAt(n, late, func() { c.cmd.Process.Kill() })
+	}
+	p.seen.watch(t, c, p.disk, until)
+	c.kill()
+	unmount()
+	p.disk.powerLoss(r, p.rnd)
+
+	unmount = p.disk.mount(t, p.mountpoint)
+	defer unmount()
+	file := export(t, p.dir())
+	switch {
+	case file == nil && p.image == 0 && p.seen.committed == 0:
+	case file == nil:
+		t.Fatalf("power lost %s: there is no image, committed was %d", how, p.seen.committed)
+	default:
+		v := exact(t, p.model, file)
+		if v < p.seen.committed || v < p.image {
+			t.Fatalf("power lost %s: image is at version %d, committed was %d, and %d before", how, v, p.seen.committed, p.image)
+		}
+		p.image = v
+	}
+}
