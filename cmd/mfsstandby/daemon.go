@@ -47,12 +47,24 @@ func (d *daemon) begin() (*control.Lock, error) {
 	if d.data, err = filepath.Abs(d.data); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(d.data, 0o755); err != nil {
+	if err := makeDurable(d.data); err != nil {
 		return nil, err
 	}
 	d.started = time.Now()
 	lock, err := control.Acquire(d.data, d.role)
 	return lock, busy(err, "one process per data directory: stop it, or give another --data")
+}
+
+// makeDurable makes a directory that a loss of power leaves in its place.
+func makeDurable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	above, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(above.Sync(), above.Close())
 }
 
 // run runs the parts until ctx ends or one of them fails.

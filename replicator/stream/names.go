@@ -37,10 +37,13 @@ func (n *nameSyncer) sync(stream string) error {
 	if n.seen == nil {
 		n.seen = make(map[string]time.Time)
 	}
-	// The path is nats-server's: jetstream/<account>/streams/<stream>/msgs.
-	dir := n.root
-	for _, part := range []string{"", "jetstream", "$G", "streams", stream, "msgs"} {
-		dir = filepath.Join(dir, part)
+	// The root's own name is in the directory above it; the path below it is
+	// nats-server's: jetstream/<account>/streams/<stream>/msgs.
+	dirs := []string{filepath.Dir(n.root), n.root}
+	for _, part := range []string{"jetstream", "$G", "streams", stream, "msgs"} {
+		dirs = append(dirs, filepath.Join(dirs[len(dirs)-1], part))
+	}
+	for _, dir := range dirs {
 		if err := n.syncOne(dir); err != nil {
 			return fmt.Errorf("making file names durable: %w", err)
 		}

@@ -5,7 +5,6 @@ package crash
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -32,7 +31,6 @@ func TestPowerLoss(t *testing.T) {
 			p := &powerTest{disk: newDisk(tc.strict), mountpoint: t.TempDir(), rnd: rnd}
 			p.h = newHistory(t, rnd.Uint64(), 20_000, 5_000*n)
 			p.primary, p.model = startPrimary(t, p.h, 4_000, rnd), newModel(t, p.h)
-			p.makeDir(t)
 			for i := range n {
 				p.cut(t, reach(i%3))
 				if tc.forget && p.seen.published != 0 {
@@ -59,15 +57,6 @@ type powerTest struct {
 }
 
 func (p *powerTest) dir() string { return filepath.Join(p.mountpoint, "data") }
-
-// makeDir makes the data directory, as whoever installs the program does.
-func (p *powerTest) makeDir(t *testing.T) {
-	t.Helper()
-	unmount := p.disk.mount(t, p.mountpoint)
-	defer unmount()
-	must(t, os.Mkdir(p.dir(), 0o755))
-	syncDir(t, p.mountpoint)
-}
 
 // cut runs a child until the power goes, at some time or at some sync, and
 // looks at the image that is left.
