@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -66,17 +67,22 @@ func (c *config) apply(s setting) error {
 	return nil
 }
 
-// read parses the file: lines KEY = VALUE, comments after #, as in MooseFS's
-// own files. A key is a flag of any command, in capitals with _ for -.
+// read reads the file.
 func (c *config) read() ([]setting, error) {
 	file, err := os.Open(c.path)
 	if err != nil {
 		return nil, usagef("configuration file: %v", err)
 	}
 	defer file.Close()
+	return parseConfig(c.path, file)
+}
+
+// parseConfig reads lines KEY = VALUE, with comments after #, as in MooseFS's
+// own files. A key is a flag of any command, in capitals with _ for -.
+func parseConfig(path string, r io.Reader) ([]setting, error) {
 	known := knownKeys()
 	var settings []setting
-	scan := bufio.NewScanner(file)
+	scan := bufio.NewScanner(r)
 	for n := 1; scan.Scan(); n++ {
 		line, _, _ := strings.Cut(scan.Text(), "#")
 		if line = strings.TrimSpace(line); line == "" {
@@ -88,17 +94,17 @@ func (c *config) read() ([]setting, error) {
 		same := func(s setting) bool { return s.flag == flag }
 		switch {
 		case !ok || name == "":
-			return nil, usagef("%s:%d: %q is not of the form KEY = VALUE", c.path, n, line)
+			return nil, usagef("%s:%d: %q is not of the form KEY = VALUE", path, n, line)
 		case !isKnown:
-			return nil, usagef("%s:%d: unknown key %s; keys are the long flags in capitals with _ for -, such as PRIMARY or LOG_LEVEL", c.path, n, name)
+			return nil, usagef("%s:%d: unknown key %s; keys are the long flags in capitals with _ for -, such as PRIMARY or LOG_LEVEL", path, n, name)
 		case slices.ContainsFunc(settings, same):
 			first := settings[slices.IndexFunc(settings, same)].line
-			return nil, usagef("%s:%d: %s is set already in line %d", c.path, n, name, first)
+			return nil, usagef("%s:%d: %s is set already in line %d", path, n, name, first)
 		}
 		settings = append(settings, setting{flag, value, n})
 	}
 	if err := scan.Err(); err != nil {
-		return nil, usagef("configuration file %s: %v", c.path, err)
+		return nil, usagef("configuration file %s: %v", path, err)
 	}
 	return settings, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -177,6 +178,36 @@ func TestConfigFile(t *testing.T) {
 	}
 }
 
+// The example file must be right once its comment signs are taken away.
+func TestExampleConfigIsRight(t *testing.T) {
+	text, err := os.ReadFile("etc/mfsstandby.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile(`(?m)^# ([A-Z_]+ = .*)$`)
+	path := filepath.Join(t.TempDir(), "all.cfg")
+	if err := os.WriteFile(path, setting.ReplaceAll(text, []byte("$1")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _ := find("run")
+	f := flagSet(cmd)
+	cmd.setup(f)
+	c, err := readConfig(path, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := c.read()
+	if err != nil || len(settings) < 10 {
+		t.Fatalf("%d settings, %v; want them all", len(settings), err)
+	}
+	for _, s := range settings {
+		flag := f.Lookup(s.flag)
+		if value := flag.DefValue; value != "" && flag.Value.String() != value {
+			t.Errorf("%s:%d: %s is %q, but its default %q", path, s.line, key(s.flag), s.value, value)
+		}
+	}
+}
+
 func TestReloadTellsWhatChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mfsstandby.cfg")
 	write := func(text string) {
@@ -216,4 +247,38 @@ func TestReloadTellsWhatChanges(t *testing.T) {
 	if _, _, err := c.reload([]string{"log-level"}); err == nil || !strings.Contains(err.Error(), ":1: LOG_LEVEL") {
 		t.Errorf("a bad value was accepted: %v", err)
 	}
+}
+
+// A configuration file is refused, or each of its settings is of a known flag.
+func FuzzConfig(f *testing.F) {
+	for _, text := range []string{"DATA = /a # c\n\nRATE=1\n", "DATA\n", "= x\n", "DATA=a\nDATA=b", "CACHE = \xff\r\n", "#"} {
+		f.Add(text)
+	}
+	known := knownKeys()
+	f.Fuzz(func(t *testing.T, text string) {
+		settings, err := parseConfig("f.cfg", strings.NewReader(text))
+		if err != nil {
+			if settings != nil || !strings.Contains(err.Error(), "f.cfg") {
+				t.Fatalf("%q: refused with %d settings: %v", text, len(settings), err)
+			}
+			return
+		}
+		for _, s := range settings {
+			if known[key(s.flag)] != s.flag || strings.ContainsAny(s.value, "#\n") {
+				t.Fatalf("%q gave flag %q value %q", text, s.flag, s.value)
+			}
+		}
+	})
+}
+
+func FuzzSize(f *testing.F) {
+	for _, text := range []string{"1", "1K", "8GiB", "9223372036854775807", "1.5G", "-1", "tb"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var s size
+		if err := s.Set(text); err == nil && s < 0 {
+			t.Fatalf("%q became %d", text, s)
+		}
+	})
 }

@@ -33,7 +33,7 @@ func addNATSFlags(f *pflag.FlagSet) *natsFlags {
 }
 
 func addSyncFlag(f *pflag.FlagSet) *choice {
-	return choiceFlag(f, "sync", "when entries are synced to the disk: before each acknowledgement, or once a second", "always", "interval")
+	return choiceFlag(f, "sync", "when the embedded NATS server syncs entries to the disk: before each acknowledgement, or once a second", "always", "interval")
 }
 
 // check refuses combinations that cannot be meant.

@@ -159,6 +159,9 @@ func printStandby(row func(string, string, ...any), s *standby.Status) {
 		row("stream version", "%d", s.Stream)
 		row("image version", "%d, on disk %d", s.Image, s.Committed)
 		row("lag", "%d entries, %.3f s", s.LagEntries, s.LagSeconds)
+		if l := s.Latency; l.Batches > 0 {
+			row("receipt to readable", "50%% within %.1f ms, 99%% within %.1f ms, all within %.1f ms", l.P50, l.P99, l.Max)
+		}
 		row("rate", "%.0f entries/s", s.Rate)
 		if l := s.Latency; l.Batches > 0 {
 			row("receipt to readable", "%.1f ms, 99%% of entries within %.1f ms", l.P50, l.P99)

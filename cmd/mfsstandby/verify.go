@@ -78,6 +78,11 @@ func verifyImage(ctx context.Context, c *console, data string, cache int64, req 
 
 func reportVerify(c *console, res *verify.Result, list []metafile.Difference, asJSON bool) error {
 	var err error
+	if !asJSON {
+		for _, id := range res.Closed {
+			fmt.Fprintf(c.out, "note: session %d was closed by its client; the master has forgotten it already and tells so later\n", id)
+		}
+	}
 	switch {
 	case asJSON:
 		err = c.json(struct {

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby"
@@ -144,6 +145,9 @@ type Stage struct {
 	Total int64  `json:"total"` // 0: not known
 }
 
+// tellEvery is how often progress is told.
+const tellEvery = 200 * time.Millisecond
+
 func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 	var req VerifyRequest
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&req); err != nil {
@@ -172,7 +176,13 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 		Report: func(d metafile.Difference) { put(VerifyLine{Difference: &d}) },
 		Stage: func(what string, total int64) func(int64) {
 			put(VerifyLine{Stage: &Stage{what, 0, total}})
-			return func(done int64) { put(VerifyLine{Stage: &Stage{what, done, total}}) }
+			var told time.Time
+			return func(done int64) {
+				if now := time.Now(); now.Sub(told) > tellEvery {
+					told = now
+					put(VerifyLine{Stage: &Stage{what, done, total}})
+				}
+			}
 		},
 	})
 	if err != nil {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby/image"
@@ -32,6 +34,11 @@ type Result struct {
 	MetaID      string       `json:"metaid"`
 	Digest      string       `json:"digest"` // of the image
 	Differences int          `json:"differences"`
+
+	// Closed are sessions that the primary has forgotten already, since their
+	// client closed them; the entry that tells so comes later. They are no
+	// differences.
+	Closed []meta.SessionID `json:"closed_sessions,omitempty"`
 }
 
 // File compares a view with the metadata file path. Where that is older than
@@ -77,7 +84,9 @@ func same(ctx context.Context, v *image.View, path string, cfg Config) (Result, 
 	}
 	res := describe(v)
 	opt := metafile.CompareOptions{Name: path, Size: info.Size(), Version: res.Version, Progress: cfg.Stage("comparing", info.Size())}
-	res.Differences, err = metafile.Compare(replay.Reader(ctx, file), v.State(), opt, cfg.Report)
+	err = res.compare(v, cfg, func(st *meta.State, report func(metafile.Difference)) (int, error) {
+		return metafile.Compare(replay.Reader(ctx, file), st, opt, report)
+	})
 	return res, err
 }
 
@@ -118,8 +127,26 @@ func states(primary *image.Image, v *image.View, cfg Config) (Result, error) {
 	res := describe(v)
 	h := metafile.Header{Version: theirs.Position().Version}
 	opt := metafile.CompareOptions{Name: "primary", Version: res.Version, Progress: cfg.Stage("comparing", 0)}
-	res.Differences, err = metafile.CompareStates(theirs.State(), v.State(), h, opt, cfg.Report)
+	err = res.compare(v, cfg, func(st *meta.State, report func(metafile.Difference)) (int, error) {
+		return metafile.CompareStates(theirs.State(), st, h, opt, report)
+	})
 	return res, err
+}
+
+// compare runs a comparison and sorts out what is no difference.
+func (r *Result) compare(v *image.View, cfg Config, run func(*meta.State, func(metafile.Difference)) (int, error)) error {
+	gone := &closed{st: v.State(), hidden: map[meta.SessionID]bool{}}
+	n, err := run(gone.state(), func(d metafile.Difference) {
+		if !gone.note(d) {
+			cfg.Report(d)
+		}
+	})
+	r.Closed = slices.Sorted(maps.Keys(gone.hidden))
+	r.Differences = n - len(r.Closed)
+	if err == nil {
+		err = v.State().Err() // the comparison looked at a copy
+	}
+	return err
 }
 
 func describe(v *image.View) Result {
