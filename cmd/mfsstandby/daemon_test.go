@@ -111,7 +111,7 @@ func (p *program) status(what string, ok func(*control.Status) bool) control.Sta
 	defer cancel()
 	client := control.NewClient(p.data)
 	for {
-		st, err := client.Status(ctx, false)
+		st, err := client.Status(ctx)
 		if err == nil && ok(&st) {
 			return st
 		}
@@ -165,10 +165,10 @@ func TestRunFollowsTheSamplePrimary(t *testing.T) {
 		t.Errorf("status printed %s", out)
 	}
 	var st control.Status
-	if err := json.Unmarshal([]byte(mustRun(t, "status", "--json", "--digest", "--data", data)), &st); err != nil {
+	if err := json.Unmarshal([]byte(mustRun(t, "status", "--json", "--data", data)), &st); err != nil {
 		t.Fatal(err)
 	}
-	if st.Role != "run" || st.PID != p.cmd.Process.Pid || st.Tap.MetaID != st.Standby.MetaID || len(st.Digest.Sum) != 32 {
+	if st.Role != "run" || st.PID != p.cmd.Process.Pid || st.Tap.MetaID != st.Standby.MetaID || len(st.Standby.Digest) != 32 {
 		t.Errorf("status is %+v", st)
 	}
 	wantFail(t, exitFailed, "in use by another process: mfsstandby run, process", "run", "--data", data)

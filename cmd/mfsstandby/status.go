@@ -25,21 +25,20 @@ func statusCommand() command {
 		examples: `mfsstandby status --data ./data
 mfsstandby status --watch --data ./data
 mfsstandby status --json --data ./data | jq .standby.lag_entries
-mfsstandby status --digest --json --data ./data      # two standbys at the same version have the same digest`,
+mfsstandby status --json --data ./data | jq '.standby | [.committed_version, .digest]'`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			data := dataFlag(f)
 			asJSON := f.Bool("json", false, "print everything, for programs")
 			watch := f.Bool("watch", false, "show it anew every second until interrupted")
-			digest := f.Bool("digest", false, "commit, and show the digest of the image's content")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
 				}
 				client := control.NewClient(*data)
 				if *watch {
-					return watchStatus(ctx, c, client, *asJSON, *digest)
+					return watchStatus(ctx, c, client, *asJSON)
 				}
-				st, err := client.Status(ctx, *digest)
+				st, err := client.Status(ctx)
 				if err != nil {
 					return err
 				}
@@ -64,11 +63,11 @@ func showStatus(c *console, st *control.Status, asJSON bool) error {
 }
 
 // watchStatus shows the status every second.
-func watchStatus(ctx context.Context, c *console, client *control.Client, asJSON, digest bool) error {
+func watchStatus(ctx context.Context, c *console, client *control.Client, asJSON bool) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		st, err := client.Status(ctx, digest)
+		st, err := client.Status(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -116,9 +115,6 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 			events = append(events, event{e.Time, "standby", e.Text})
 		}
 	}
-	if st.Digest != nil {
-		row("digest", "%s at version %d", st.Digest.Sum, st.Digest.Version)
-	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -159,13 +155,11 @@ func printStandby(row func(string, string, ...any), s *standby.Status) {
 		row("stream version", "%d", s.Stream)
 		row("image version", "%d, on disk %d", s.Image, s.Committed)
 		row("lag", "%d entries, %.3f s", s.LagEntries, s.LagSeconds)
-		if l := s.Latency; l.Batches > 0 {
-			row("receipt to readable", "50%% within %.1f ms, 99%% within %.1f ms, all within %.1f ms", l.P50, l.P99, l.Max)
-		}
 		row("rate", "%.0f entries/s", s.Rate)
 		if l := s.Latency; l.Batches > 0 {
 			row("receipt to readable", "%.1f ms, 99%% of entries within %.1f ms", l.P50, l.P99)
 		}
+		row("digest", "%s at version %d", s.Digest, s.Committed)
 		row("cache", "%s, not committed yet %s", formatSize(s.CacheBytes), formatSize(s.DirtyBytes))
 	}
 	if s.Error != "" {

@@ -21,7 +21,8 @@ func verifyCommand() command {
 metaloggers (its newest metadata file and the entries since then), at the same version, and prints each
 difference. While a standby runs on the data directory it makes the comparison itself, and goes on
 applying entries meanwhile; files are then read by it. What the changelog does not carry is not
-compared: operation counters of sessions, when a session was disconnected, chunk locks that have ended.
+compared: operation counters of sessions, when a session was disconnected and whether its client closed
+it, chunk locks that have ended.
 
 Exit status: 0 no difference, 1 differences or failed.`,
 		examples: `mfsstandby verify --primary mfsmaster --data ./data
@@ -78,11 +79,6 @@ func verifyImage(ctx context.Context, c *console, data string, cache int64, req 
 
 func reportVerify(c *console, res *verify.Result, list []metafile.Difference, asJSON bool) error {
 	var err error
-	if !asJSON {
-		for _, id := range res.Closed {
-			fmt.Fprintf(c.out, "note: session %d was closed by its client; the master has forgotten it already and tells so later\n", id)
-		}
-	}
 	switch {
 	case asJSON:
 		err = c.json(struct {

@@ -58,13 +58,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	return nil, errors.Join(errors.New(strings.TrimSpace(string(text))), err)
 }
 
-// Status asks how things stand, with the digest if wanted.
-func (c *Client) Status(ctx context.Context, digest bool) (Status, error) {
-	path := "/status"
-	if digest {
-		path += "?digest=1"
-	}
-	resp, err := c.do(ctx, http.MethodGet, path, nil)
+// Status asks how things stand.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/status", nil)
 	if err != nil {
 		return Status{}, err
 	}

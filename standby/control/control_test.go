@@ -39,7 +39,7 @@ func serve(t *testing.T, s *Server) *Client {
 			t.Fatalf("it does not serve: %v", err)
 		default:
 		}
-		if _, err := client.Status(t.Context(), false); err == nil {
+		if _, err := client.Status(t.Context()); err == nil {
 			return client
 		} else if !errors.Is(err, ErrNotRunning) {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func TestSocketIsForItsOwnerAndMayBeFarDown(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewClient(dir).Status(t.Context(), false); !errors.Is(err, ErrNotRunning) {
+	if _, err := NewClient(dir).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("without a server: %v", err)
 	}
 	// What a dead process left does not matter.
@@ -60,8 +60,8 @@ func TestSocketIsForItsOwnerAndMayBeFarDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := serve(t, &Server{Dir: dir, Status: func() Status { return Status{Role: "tap", PID: 7} }})
-	st, err := client.Status(t.Context(), true)
-	if err != nil || st.Role != "tap" || st.PID != 7 || st.Digest != nil {
+	st, err := client.Status(t.Context())
+	if err != nil || st.Role != "tap" || st.PID != 7 {
 		t.Errorf("status %+v, %v", st, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, socketName))
@@ -84,9 +84,6 @@ func TestViewThatFailsIsTold(t *testing.T) {
 		Dir: t.TempDir(), Status: func() Status { return Status{} },
 		View: func() (*image.View, error) { return nil, broken },
 	})
-	if _, err := client.Status(t.Context(), true); err == nil || !strings.Contains(err.Error(), broken.Error()) {
-		t.Errorf("status with digest: %v", err)
-	}
 	_, err := client.Export(t.Context(), func(meta.Version, io.Reader) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), broken.Error()) {
 		t.Errorf("export: %v", err)

@@ -2,9 +2,9 @@
 // or tap: HTTP and JSON over a socket in its data directory, for its owner
 // only. It also holds the lock that keeps two processes from one directory.
 //
-//	GET  /status[?digest=1]  Status
-//	GET  /export             the metadata file of the present version; trailers below
-//	POST /verify             VerifyRequest; answers with lines of VerifyLine
+//	GET  /status  Status
+//	GET  /export  the metadata file of the present version; trailers below
+//	POST /verify  VerifyRequest; answers with lines of VerifyLine
 package control
 
 import (
@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"mfsstandby/changelog/meta"
-	"mfsstandby/standby"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/replay"
@@ -38,8 +36,8 @@ const (
 
 // Server answers questions about a running process.
 type Server struct {
-	Dir    string                      // data directory
-	Status func() Status               // filled in but for Digest
+	Dir    string // data directory
+	Status func() Status
 	View   func() (*image.View, error) // nil: there is no image here
 	Cache  int64                       // of temporary images, bytes
 	Logger *slog.Logger
@@ -71,18 +69,8 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	st := s.Status()
-	if r.URL.Query().Get("digest") != "" && s.View != nil {
-		if v, err := s.View(); err == nil {
-			st.Digest = &Digest{Version: v.Position().Version, Sum: v.Digest().String()}
-			v.Close()
-		} else if !errors.Is(err, standby.ErrNoImage) {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(st); err != nil {
+	if err := json.NewEncoder(w).Encode(s.Status()); err != nil {
 		s.Logger.Debug("answering a status request", "err", err)
 	}
 }
@@ -198,11 +186,4 @@ func Verify(ctx context.Context, v *image.View, req VerifyRequest, cfg verify.Co
 		return verify.Primary(ctx, v, req.Primary, cfg)
 	}
 	return verify.File(ctx, v, req.File, req.Changes, cfg)
-}
-
-// Digest is the digest of an image's content at a version: images of the same
-// cluster with the same version have the same digest.
-type Digest struct {
-	Version meta.Version `json:"version"`
-	Sum     string       `json:"sum"`
 }

@@ -16,5 +16,4 @@ type Status struct {
 	Data    string             `json:"data"`
 	Tap     *replicator.Status `json:"tap,omitempty"`
 	Standby *standby.Status    `json:"standby,omitempty"`
-	Digest  *Digest            `json:"digest,omitempty"`
 }

@@ -41,7 +41,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (res Result, err error) {
 		return res, fmt.Errorf("making room for a temporary image: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	img, err := Import(ctx, dir, cfg.Base, cfg.Cache, cfg.Logger, cfg.Stage)
+	img, err := Import(ctx, dir, cfg.Base, 0, cfg.Cache, cfg.Logger, cfg.Stage)
 	if err != nil {
 		return res, err
 	}
@@ -62,8 +62,9 @@ func Restore(ctx context.Context, cfg RestoreConfig) (res Result, err error) {
 	return res, standby.WriteView(view, cfg.Out, cfg.CRC, cfg.Stage("writing "+cfg.Out, 0))
 }
 
-// Import makes an image in dir from a metadata file and opens it.
-func Import(ctx context.Context, dir, file string, cache int64, log *slog.Logger,
+// Import makes an image in dir from a metadata file and opens it. The file of a
+// new file system does not tell metaid.
+func Import(ctx context.Context, dir, file string, metaid uint64, cache int64, log *slog.Logger,
 	stage func(string, int64) func(int64)) (*image.Image, error) {
 	in, err := os.Open(file)
 	if err != nil {
@@ -74,7 +75,7 @@ func Import(ctx context.Context, dir, file string, cache int64, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	opt := standby.LoadOptions{Cache: cache, Name: file, Size: info.Size(), Logger: log, Progress: stage("reading "+file, info.Size())}
+	opt := standby.LoadOptions{Cache: cache, MetaID: metaid, Name: file, Size: info.Size(), Logger: log, Progress: stage("reading "+file, info.Size())}
 	if _, err := standby.Load(dir, Reader(ctx, in), opt); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func Primary(ctx context.Context, v *image.View, address string, cfg Config) (re
 	if base.Version > at {
 		return res, fmt.Errorf("%s has saved its metadata at version %d, the image is at %d: let the image catch up first", address, base.Version, at)
 	}
-	img, err := replay.Import(ctx, dir, base.Path, cfg.Cache, cfg.Logger, cfg.Stage)
+	img, err := replay.Import(ctx, dir, base.Path, v.State().MetaID, cfg.Cache, cfg.Logger, cfg.Stage)
 	if err != nil {
 		return res, err
 	}

@@ -8,10 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby/image"
@@ -34,11 +32,6 @@ type Result struct {
 	MetaID      string       `json:"metaid"`
 	Digest      string       `json:"digest"` // of the image
 	Differences int          `json:"differences"`
-
-	// Closed are sessions that the primary has forgotten already, since their
-	// client closed them; the entry that tells so comes later. They are no
-	// differences.
-	Closed []meta.SessionID `json:"closed_sessions,omitempty"`
 }
 
 // File compares a view with the metadata file path. Where that is older than
@@ -84,9 +77,7 @@ func same(ctx context.Context, v *image.View, path string, cfg Config) (Result, 
 	}
 	res := describe(v)
 	opt := metafile.CompareOptions{Name: path, Size: info.Size(), Version: res.Version, Progress: cfg.Stage("comparing", info.Size())}
-	err = res.compare(v, cfg, func(st *meta.State, report func(metafile.Difference)) (int, error) {
-		return metafile.Compare(replay.Reader(ctx, file), st, opt, report)
-	})
+	res.Differences, err = metafile.Compare(replay.Reader(ctx, file), v.State(), opt, cfg.Report)
 	return res, err
 }
 
@@ -102,7 +93,7 @@ func forward(ctx context.Context, v *image.View, path string, changes []string, 
 		return res, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	img, err := replay.Import(ctx, dir, path, cfg.Cache, cfg.Logger, cfg.Stage)
+	img, err := replay.Import(ctx, dir, path, v.State().MetaID, cfg.Cache, cfg.Logger, cfg.Stage)
 	if err != nil {
 		return res, err
 	}
@@ -127,26 +118,8 @@ func states(primary *image.Image, v *image.View, cfg Config) (Result, error) {
 	res := describe(v)
 	h := metafile.Header{Version: theirs.Position().Version}
 	opt := metafile.CompareOptions{Name: "primary", Version: res.Version, Progress: cfg.Stage("comparing", 0)}
-	err = res.compare(v, cfg, func(st *meta.State, report func(metafile.Difference)) (int, error) {
-		return metafile.CompareStates(theirs.State(), st, h, opt, report)
-	})
+	res.Differences, err = metafile.CompareStates(theirs.State(), v.State(), h, opt, cfg.Report)
 	return res, err
-}
-
-// compare runs a comparison and sorts out what is no difference.
-func (r *Result) compare(v *image.View, cfg Config, run func(*meta.State, func(metafile.Difference)) (int, error)) error {
-	gone := &closed{st: v.State(), hidden: map[meta.SessionID]bool{}}
-	n, err := run(gone.state(), func(d metafile.Difference) {
-		if !gone.note(d) {
-			cfg.Report(d)
-		}
-	})
-	r.Closed = slices.Sorted(maps.Keys(gone.hidden))
-	r.Differences = n - len(r.Closed)
-	if err == nil {
-		err = v.State().Err() // the comparison looked at a copy
-	}
-	return err
 }
 
 func describe(v *image.View) Result {
