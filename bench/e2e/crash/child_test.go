@@ -152,7 +152,7 @@ func (c *child) wait(t *testing.T, limit time.Duration) int {
 func (c *child) status() (control.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return control.NewClient(c.dir).Status(ctx, false)
+	return control.NewClient(c.dir).Status(ctx)
 }
 
 // seen is what children said of themselves.
