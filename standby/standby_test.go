@@ -53,8 +53,6 @@ func load(t testing.TB) history {
 	return h
 }
 
-func (h history) end() meta.Version { return h.first + meta.Version(len(h.lines)) }
-
 // at is the metadata file at a version, made in plain maps.
 func (h history) at(t testing.TB, v meta.Version) []byte {
 	t.Helper()
@@ -136,7 +134,6 @@ type node struct {
 	conn   *stream.Conn
 	rep    *replicator.Replicator
 	stand  *standby.Standby
-	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	repErr error
 	close  func()
