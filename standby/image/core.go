@@ -91,8 +91,7 @@ func newCore(db *badger.DB, txn *badger.Txn) *core {
 func addTable[P any](c *core, codec codec[P], resident bool) *table[P] {
 	t := &table[P]{
 		codec: codec, src: c, resident: resident,
-		size: int(unsafe.Sizeof(page[P]{})), pages: map[uint64]*page[P]{},
-		mem: &c.mem, dirtyMem: &c.dirty,
+		size: int(unsafe.Sizeof(page[P]{})), mem: &c.mem, dirtyMem: &c.dirty,
 	}
 	c.tables = append(c.tables, t)
 	return t
@@ -186,7 +185,7 @@ func scan[P any](c *core, t *table[P], from uint64) iter.Seq2[uint64, *P] {
 	return func(yield func(uint64, *P) bool) {
 		if t.resident {
 			for _, key := range t.keys() {
-				if key >= from && !yield(key, &t.pages[key].val) {
+				if key >= from && !yield(key, &t.pages.find(key).val) {
 					return
 				}
 			}
@@ -211,12 +210,15 @@ func scan[P any](c *core, t *table[P], from uint64) iter.Seq2[uint64, *P] {
 	}
 }
 
-func (c *core) addGroup(key uint64) {
+// addGroup tells whether the group was empty.
+func (c *core) addGroup(key uint64) bool {
 	prefix, group := key&^(1<<groupBits-1), uint32(key)
 	list := c.groups[prefix]
-	if i, found := slices.BinarySearch(list, group); !found {
+	i, found := slices.BinarySearch(list, group)
+	if !found {
 		c.groups[prefix] = slices.Insert(list, i, group)
 	}
+	return !found
 }
 
 func (c *core) removeGroup(key uint64) {

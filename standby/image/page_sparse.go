@@ -55,7 +55,7 @@ func (c sparseCodec[V]) codec() codec[sparsePage[V]] {
 	var v V
 	size := int(unsafe.Sizeof(sparseEnt[V]{}) + unsafe.Sizeof(v))
 	return codec[sparsePage[V]]{
-		name: c.name, prefix: c.prefix,
+		name: c.name, prefix: c.prefix, grows: c.extra != nil,
 		encode: func(p *sparsePage[V], b []byte) []byte {
 			for i := range p.ents {
 				b = append(b, p.ents[i].slot)

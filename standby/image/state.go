@@ -20,7 +20,7 @@ func view[P any](a accessor, t *table[P], key uint64) *P {
 	if a.ro {
 		return &t.peek(key).val
 	}
-	return &t.get(key).val
+	return &t.look(key).val
 }
 
 // state assembles the port that operations work on.
@@ -280,7 +280,7 @@ func (t sparseTable[K, V]) Get(k K) (v V, ok bool) {
 // change or flush; records are small.
 func (t sparseTable[K, V]) Edit(k K) (*V, bool) {
 	key, slot := t.at(k)
-	p := t.t.get(key)
+	p := t.t.look(key)
 	i := p.val.find(slot)
 	if i < 0 {
 		return nil, false
@@ -605,10 +605,12 @@ func (t detachedTable) InsertHead(ino meta.Inode, d meta.Detached) {
 	t.img.priv.detachedOrder--
 	t.sparse().Insert(ino, detached{d, order})
 	key, slot := memberKey(d.Kind, ino)
+	if t.img.addGroup(key) {
+		t.img.members.create(key) // no other member is in it
+	}
 	p := t.img.members.edit(key)
 	p.val.insert(slot, bucketMember{order})
 	t.img.members.recount(p)
-	t.img.addGroup(key)
 }
 
 func (t detachedTable) Delete(ino meta.Inode) {

@@ -14,6 +14,7 @@ type codec[P any] struct {
 	encode func(p *P, b []byte) []byte
 	decode func(p *P, b []byte) error // b is valid during the call only
 	memory func(p *P) int             // bytes beyond the page struct itself
+	grows  bool                       // records may grow after Edit gave them out
 	digest func(key uint64, p *P) Sum // sum over the records in the page
 }
 
@@ -30,7 +31,7 @@ type page[P any] struct {
 }
 
 // pageOverhead is about what the cache's own bookkeeping costs per page: the
-// map's slot, the ring's slot and the allocator's rounding.
+// index's slot, the ring's slot and the allocator's rounding.
 const pageOverhead = 64
 
 // table caches the pages of one kind. The writer alone changes it; readers
@@ -40,7 +41,8 @@ type table[P any] struct {
 	src      source
 	resident bool // all pages are in memory, always
 	size     int  // of the page struct
-	pages    map[uint64]*page[P]
+	pages    index[P]
+	none     page[P] // what readers of a resident table find at an absent key
 	ring     []*page[P] // of the pages, in clock order
 	hand     int
 	dirty    []*page[P]
@@ -48,15 +50,7 @@ type table[P any] struct {
 	bytes    int64      // of all its pages
 	mem      *int64     // of all tables
 	dirtyMem *int64
-	hot      [hotPages]*page[P] // by low bits of a mixed key: what was used last
 }
-
-// hotPages is a power of two: pages that are found without asking the map.
-const hotPages = 1 << 10
-
-// hotSlot spreads keys that differ in high bits only (buckets of directories)
-// as well as neighbours.
-func hotSlot(key uint64) uint64 { return (key ^ key>>32*0x9E37) & (hotPages - 1) }
 
 // source reads pages from the store.
 type source interface {
@@ -67,21 +61,27 @@ type source interface {
 	grew()
 }
 
-// get returns the page of a key for reading by the writer.
+// get returns the page of a key to the writer.
 func (t *table[P]) get(key uint64) *page[P] {
-	hot := &t.hot[hotSlot(key)]
-	if p := *hot; p != nil && p.key == key {
-		p.used = true
-		return p
-	}
-	p := t.pages[key]
+	p := t.pages.find(key)
 	if p == nil {
 		p = t.load(key)
 		t.add(p)
 	}
 	p.used = true
-	*hot = p
 	return p
+}
+
+// look returns the page of a key for reading by the writer. An absent page of
+// a resident table is not cached for that.
+func (t *table[P]) look(key uint64) *page[P] {
+	if t.resident {
+		if p := t.pages.find(key); p != nil {
+			return p
+		}
+		return &t.none
+	}
+	return t.get(key)
 }
 
 // edit returns the page of a key for change.
@@ -94,7 +94,7 @@ func (t *table[P]) edit(key uint64) *page[P] {
 // create returns the page of a key that is known to be absent, for change: it
 // saves looking for it in the store.
 func (t *table[P]) create(key uint64) *page[P] {
-	p := t.pages[key]
+	p := t.pages.find(key)
 	if p == nil {
 		p = &page[P]{key: key, mem: int32(t.size + pageOverhead)}
 		t.add(p)
@@ -104,14 +104,15 @@ func (t *table[P]) create(key uint64) *page[P] {
 	return p
 }
 
-// touch marks a page dirty and counts its memory again.
+// touch marks a page dirty, and counts its memory again if what Edit gave out
+// may have grown since.
 func (t *table[P]) touch(p *page[P]) {
 	if !p.dirty {
 		p.dirty = true
 		t.dirty = append(t.dirty, p)
 		*t.dirtyMem += int64(p.mem)
 	}
-	if t.memory != nil {
+	if t.grows {
 		t.recount(p)
 	}
 }
@@ -134,7 +135,7 @@ func (t *table[P]) recount(p *page[P]) {
 // peek returns a page for a concurrent reader: the cached one, or one read
 // from the store for this call alone.
 func (t *table[P]) peek(key uint64) *page[P] {
-	if p := t.pages[key]; p != nil {
+	if p := t.pages.find(key); p != nil {
 		return p
 	}
 	return t.load(key)
@@ -167,7 +168,7 @@ func (t *table[P]) fill(p *page[P], b []byte) error {
 }
 
 func (t *table[P]) add(p *page[P]) {
-	t.pages[p.key] = p
+	t.pages.add(p)
 	t.grow(int64(p.mem))
 	if !t.resident {
 		t.ring = append(t.ring, p)
@@ -199,22 +200,14 @@ func (t *table[P]) flush(seq uint64, out *flushBatch) (diff Sum) {
 	return diff
 }
 
-// cool forgets a page that leaves the cache.
-func (t *table[P]) cool(p *page[P]) {
-	if hot := &t.hot[hotSlot(p.key)]; *hot == p {
-		*hot = nil
-	}
-}
-
 // sweep drops the resident pages that were flushed empty and still are.
 func (t *table[P]) sweep() {
 	for _, p := range t.emptied {
-		if p.dirty || p.stored || t.pages[p.key] != p {
+		if p.dirty || p.stored || t.pages.find(p.key) != p {
 			continue
 		}
-		delete(t.pages, p.key)
+		t.pages.remove(p.key)
 		t.grow(-int64(p.mem))
-		t.cool(p)
 	}
 	clear(t.emptied)
 	t.emptied = t.emptied[:0]
@@ -248,10 +241,9 @@ func (t *table[P]) evict(want int64, done uint64) {
 			t.ring[t.hand] = t.ring[last]
 			t.ring[last] = nil
 			t.ring = t.ring[:last]
-			delete(t.pages, p.key)
+			t.pages.remove(p.key)
 			t.grow(-int64(p.mem))
 			want -= int64(p.mem)
-			t.cool(p)
 		}
 	}
 }
@@ -262,17 +254,16 @@ func (t *table[P]) drop() {
 	for _, p := range t.dirty {
 		*t.dirtyMem -= int64(p.mem)
 	}
-	clear(t.pages)
+	t.pages.clear()
 	t.ring, t.dirty, t.emptied, t.hand = nil, nil, nil, 0
-	clear(t.hot[:])
 }
 
 // keys returns the keys of all cached pages in order; of a resident table
 // these are all there are.
 func (t *table[P]) keys() []uint64 {
-	keys := make([]uint64, 0, len(t.pages))
-	for k := range t.pages {
-		keys = append(keys, k)
+	keys := make([]uint64, 0, t.pages.used)
+	for p := range t.pages.all() {
+		keys = append(keys, p.key)
 	}
 	slices.Sort(keys)
 	return keys
