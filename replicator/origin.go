@@ -97,7 +97,15 @@ func (o *dirOrigin) run(ctx context.Context) error {
 
 func (o *dirOrigin) release() string { return "" }
 
+// resume refuses a directory that has become another cluster's.
 func (o *dirOrigin) resume(at tap.Position) (tap.Source, error) {
+	b, err := tap.NewestBase(o.cfg.Path)
+	if err == nil && at.MetaID != 0 && b.MetaID != 0 && b.MetaID != at.MetaID {
+		err = fmt.Errorf("%s: %w %016X, not %016X", o.cfg.Path, tap.ErrMetaID, b.MetaID, at.MetaID)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	return tap.NewDir(o.cfg, at)
 }
 

@@ -12,7 +12,7 @@ import (
 // take. The limit makes the collector work harder instead of the heap grow;
 // below it a garbage share of half the live heap is the price of its speed.
 const (
-	heapBesideCache = 224 << 20
+	heapBesideCache = 192 << 20
 	garbageShare    = 50 // percent
 )
 

@@ -22,8 +22,8 @@ import (
 // enough to become a table in twice tableSize, and the tables of all levels are
 // of the same size.
 const (
-	memTableSize   = 7 << 20
-	tableSize      = 8 << 20
+	memTableSize   = 4 << 20
+	tableSize      = 4 << 20
 	numMemTables   = 4
 	blockCacheSize = 48 << 20
 	indexCacheSize = 48 << 20
@@ -44,10 +44,11 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithSyncWrites(false).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
+		WithValueThreshold(256 << 10). // must be below what a memtable takes at once
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(numMemTables).
-		WithNumLevelZeroTables(8).
-		WithNumLevelZeroTablesStall(24).
+		WithNumLevelZeroTables(10).
+		WithNumLevelZeroTablesStall(30).
 		WithNumCompactors(2).
 		WithBaseTableSize(tableSize).
 		WithValueLogFileSize(16 << 20).
@@ -172,7 +173,7 @@ func flushed(wb *badger.WriteBatch, dir string) error {
 // became a table meanwhile, Badger has synced itself.
 func syncLogs(dir string) error {
 	logs, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
-	large, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // of values over a megabyte
+	large, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // of large values
 	for _, path := range slices.Concat(large, logs, []string{dir}) {
 		f, err := os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {
@@ -290,7 +291,7 @@ func checkRoom(dir string, need int64) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("looking at the disk of %s: %w", dir, err)
 	}
-	const reserve = 4 * memTableSize // log, tables being written, compaction
+	const reserve = 64 << 20 // log, tables being written, compaction
 	free := int64(fs.Bavail) * int64(fs.Bsize)
 	if free < reserve+2*need {
 		return fmt.Errorf("%w: image %s needs %d MiB free to commit, %d MiB are; free some and start again, nothing is lost",
