@@ -87,6 +87,8 @@ type Replicator struct {
 	cluster *stream.Cluster
 	writer  *stream.Writer
 
+	announced bool // as a member of the cluster
+
 	background sync.WaitGroup
 
 	status tracker
@@ -147,7 +149,7 @@ func (r *Replicator) run(ctx context.Context) error {
 	}
 	defer r.spool.Close()
 	r.opened.Store(r.spool)
-	src, err := r.start(ctx)
+	src, err := r.startPatiently(ctx)
 	for err == nil {
 		err = r.pump(ctx, src)
 		switch {
@@ -164,12 +166,34 @@ func (r *Replicator) run(ctx context.Context) error {
 		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
 			src, err = r.rebase(ctx, src, err)
 		}
+		if err != nil && ctx.Err() == nil && stream.Away(err) {
+			if src != nil {
+				src.Close()
+			}
+			src, err = r.startPatiently(ctx)
+		}
 	}
 	return err
 }
 
+// startPatiently starts, again while NATS is away.
+func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		src, err := r.start(ctx)
+		if err == nil || ctx.Err() != nil || !stream.Away(err) {
+			return src, err
+		}
+		r.status.event(slog.LevelWarn, "NATS does not answer, trying again", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
 // start finds out which cluster this is and where to go on.
-func (r *Replicator) start(ctx context.Context) (tap.Source, error) {
+func (r *Replicator) start(ctx context.Context) (_ tap.Source, err error) {
 	id := r.cfg.MetaID
 	if pos, err := r.spool.Position(); err == nil {
 		if id != 0 && id != pos.First.MetaID {
@@ -178,15 +202,18 @@ func (r *Replicator) start(ctx context.Context) (tap.Source, error) {
 		id = pos.First.MetaID
 	}
 	var first *start
+	defer func() {
+		if err != nil && first != nil {
+			first.src.Close()
+		}
+	}()
 	if id == 0 {
-		var err error
 		if first, err = r.getBase(ctx, 0, 0); err != nil {
 			return nil, err
 		}
 		defer first.cleanup()
 		id = first.base.MetaID
 	}
-	var err error
 	if r.cluster, err = r.conn.Open(ctx, stream.ClusterConfig{MetaID: id, Replicas: r.cfg.Replicas}); err != nil {
 		return nil, err
 	}
@@ -194,7 +221,11 @@ func (r *Replicator) start(ctx context.Context) (tap.Source, error) {
 	if err := r.openWriter(ctx); err != nil {
 		return nil, err
 	}
-	r.background.Go(func() { r.cluster.Announce(ctx, r.describe) })
+	if !r.announced {
+		r.announced = true
+		cluster := r.cluster
+		r.background.Go(func() { cluster.Announce(ctx, r.describe) })
+	}
 	if r.writer.Next() != 0 {
 		var old tap.Source
 		if first != nil {

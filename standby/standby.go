@@ -250,7 +250,11 @@ func (s *Standby) openCluster(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
-	cluster, err := s.conn.Open(ctx, stream.ClusterConfig{MetaID: id})
+	var cluster *stream.Cluster
+	err := s.patiently(ctx, func() (err error) {
+		cluster, err = s.conn.Open(ctx, stream.ClusterConfig{MetaID: id})
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -258,6 +262,22 @@ func (s *Standby) openCluster(ctx context.Context) error {
 	s.cluster = cluster
 	s.mu.Unlock()
 	return nil
+}
+
+// patiently does something again while NATS is away.
+func (s *Standby) patiently(ctx context.Context, do func() error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := do()
+		if err == nil || ctx.Err() != nil || !stream.Away(err) {
+			return err
+		}
+		s.setState(Waiting, err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // loadNewest waits for a base image and loads the newest.
@@ -281,9 +301,14 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 
 // load replaces the image by a base image. The old one serves until then.
 func (s *Standby) load(ctx context.Context, v meta.Version) error {
-	s.setState(Loading, nil)
 	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
-	file, base, err := s.fetch(ctx, v)
+	var file *os.File
+	var base stream.Base
+	err := s.patiently(ctx, func() (err error) {
+		s.setState(Loading, nil)
+		file, base, err = s.fetch(ctx, v)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -147,6 +148,22 @@ func (c *Conn) fault() *fault {
 		return &fault{} // waiting for a nil channel takes for ever
 	}
 	return c.server.fault
+}
+
+// Away tells whether err says only that NATS does not answer: it is useful to
+// try again. A caller whose context has ended looks at that first.
+func Away(err error) bool {
+	for _, away := range []error{
+		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers,
+		nats.ErrStaleConnection, nats.ErrTimeout, nats.ErrNoResponders,
+		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, away) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == 503 // it is starting, or has no leader
 }
 
 // reconnects counts the connections made after the first.

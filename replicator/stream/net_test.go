@@ -69,6 +69,28 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
+// What fails because there is no server is worth another try; what the server
+// says is not.
+func TestAway(t *testing.T) {
+	s := listenServer(t, t.TempDir(), "127.0.0.1:0")
+	conn := connectTo(t, s.URL())
+	c := open(t, conn)
+	if _, err := c.GetBase(t.Context(), 17, io.Discard); !errors.Is(err, ErrNoBase) || Away(err) {
+		t.Errorf("a base image that is not there: %v, away: %v", err, Away(err))
+	}
+	s.Close()
+	_, endErr := c.End(t.Context())
+	_, listErr := c.ListBases(t.Context())
+	_, getErr := c.GetBase(t.Context(), 17, io.Discard)
+	_, openErr := conn.Open(t.Context(), ClusterConfig{MetaID: 1})
+	_, writerErr := c.OpenWriter(t.Context(), WriterConfig{Who: "test"})
+	for what, err := range map[string]error{"end": endErr, "list": listErr, "get": getErr, "open": openErr, "writer": writerErr} {
+		if err == nil || !Away(err) {
+			t.Errorf("%s without a server: %v is not taken for the lack of one", what, err)
+		}
+	}
+}
+
 // flakyProxy forwards to addr and cuts each connection after a random number of
 // bytes from either side.
 func flakyProxy(t *testing.T, addr string, rnd *rand.Rand) string {
