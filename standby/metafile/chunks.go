@@ -82,6 +82,9 @@ func dumpChunks(d *dumper) error {
 	return d.in.err
 }
 
+// copyLock is for how many seconds mfsmaster locks an unlocked chunk to copy it.
+const copyLock = 120
+
 func compareChunks(c *comparer) error {
 	c.scalar("CHNK", "next chunk", c.in.u64(), uint64(c.st.NextChunk))
 	var seen idSet
@@ -100,6 +103,9 @@ func compareChunks(c *comparer) error {
 		image.Files = 0
 		if chunk.LockedTo == 0 && (c.opt.Now == 0 || image.LockedTo < c.opt.Now) {
 			image.LockedTo = 0 // over when the file was stored
+		}
+		if !c.opt.ChunkLocks && chunk.LockedTo > image.LockedTo+copyLock {
+			image.LockedTo = chunk.LockedTo
 		}
 		if image != chunk {
 			c.fields("CHNK", chunkKey(id), 0, chunk, image)

@@ -59,6 +59,7 @@ type CompareOptions struct {
 	// tells until it is deleted some seconds later.
 	Disconnects bool
 	LockTypes   bool // compare whether file locks are exclusive: 3.0.117 does not log all conversions
+	ChunkLocks  bool // report chunks that only the file has locked: 3.0.117 locks a chunk for 120 s while it copies it, and does not log that
 }
 
 // comparer compares a file with a State.

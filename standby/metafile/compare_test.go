@@ -10,7 +10,7 @@ import (
 )
 
 // strict compares everything.
-var strict = CompareOptions{Counters: true, Disconnects: true, LockTypes: true, Now: 1}
+var strict = CompareOptions{Counters: true, Disconnects: true, LockTypes: true, ChunkLocks: true, Now: 1}
 
 func differences(t *testing.T, file []byte, st *meta.State, opt CompareOptions) []string {
 	t.Helper()
@@ -195,6 +195,8 @@ func TestCompareLeavesOut(t *testing.T) {
 	(*f)[0].Write = true
 	c, _ := st.Chunks.Edit(1) // unlocked in the file
 	c.LockedTo = 500
+	locked, _ := st.Chunks.Edit(2) // locked in the file
+	locked.LockedTo = 0
 	st.Sessions.Insert(99, meta.Session{Disconnected: 5, Open: 1}) // closed by its client, says the file
 	st.Open.Add(99, 1)
 	for _, tc := range []struct {
@@ -209,6 +211,7 @@ func TestCompareLeavesOut(t *testing.T) {
 		{"another version", CompareOptions{Version: h.Version + 1}, 1},
 		{"counters", CompareOptions{Counters: true}, 2},
 		{"disconnects", CompareOptions{Disconnects: true}, 3},
+		{"chunk locks", CompareOptions{ChunkLocks: true}, 1},
 		{"lock types", CompareOptions{LockTypes: true}, 1},
 	} {
 		if got := differences(t, file, st, tc.opt); len(got) != tc.want {

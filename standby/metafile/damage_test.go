@@ -54,7 +54,7 @@ func tryFile(t *testing.T, file []byte) bool {
 	out := mustWrite(t, st, h, WriteOptions{})
 	again, _ := mustRead(t, out)
 	wantEqual(t, normalised(again), normalised(st))
-	opt := CompareOptions{Size: int64(len(out)), Version: h.Version, Counters: true, Disconnects: true, LockTypes: true}
+	opt := CompareOptions{Size: int64(len(out)), Version: h.Version, Counters: true, Disconnects: true, LockTypes: true, ChunkLocks: true}
 	n, err := Compare(bytes.NewReader(out), st, opt, func(d Difference) { t.Errorf("a file differs from the State it was made of: %v", d) })
 	if err != nil || n != 0 {
 		t.Fatalf("Compare: %d differences, %v", n, err)

@@ -63,7 +63,7 @@ func TestRealMaster(t *testing.T) {
 				t.Fatal(err)
 			}
 			timers := changelogs(t, dir)
-			for _, d := range differences(t, stored, st, CompareOptions{Version: h.Version, Counters: true, Disconnects: true, LockTypes: true}) {
+			for _, d := range differences(t, stored, st, CompareOptions{Version: h.Version, Counters: true, Disconnects: true, LockTypes: true, ChunkLocks: true}) {
 				if !byTimer(d, timers) {
 					t.Errorf("the master stored something else: %s; its timers: %s", d, timers)
 				}
@@ -105,7 +105,7 @@ func TestRealMasterLoadsTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			timers := changelogs(t, dir)
-			for _, d := range differences(t, stored, st, CompareOptions{Counters: true, Disconnects: true, LockTypes: true}) {
+			for _, d := range differences(t, stored, st, CompareOptions{Counters: true, Disconnects: true, LockTypes: true, ChunkLocks: true}) {
 				if !byTimer(d, timers) {
 					t.Errorf("%s; its timers: %s", d, timers)
 				}
