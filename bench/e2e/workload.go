@@ -25,6 +25,10 @@ type Workload struct {
 	Workers int  // goroutines, default 6
 	NoData  bool // leave out what needs chunkservers
 	Damaged bool // chunks may be lost: tolerate EIO
+
+	// Replayed leaves out what a replay by the master itself gets wrong: a
+	// master that was killed is not what it was before.
+	Replayed bool
 }
 
 // Report counts what a workload did.
@@ -140,10 +144,14 @@ type worker struct {
 func newWorker(s *shared, w Workload, i int) *worker {
 	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged}
 	for _, o := range operations {
-		if !w.NoData || !o.data {
-			k.table = append(k.table, o)
-			k.weight += o.weight
+		if w.NoData && o.data || w.Replayed && o.misread == always {
+			continue
 		}
+		if w.Replayed && o.misread == groups {
+			o.root = true
+		}
+		k.table = append(k.table, o)
+		k.weight += o.weight
 	}
 	return k
 }
