@@ -42,7 +42,7 @@ type table[P any] struct {
 	resident bool // all pages are in memory, always
 	size     int  // of the page struct
 	pages    index[P]
-	none     page[P] // what readers of a resident table find at an absent key
+	none     page[P]    // what readers of a resident table find at an absent key
 	ring     []*page[P] // of the pages, in clock order
 	hand     int
 	dirty    []*page[P]
