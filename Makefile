@@ -25,6 +25,7 @@ e2e:
 bench: build
 	go test -run '^$$' -bench . -benchtime 1s ./changelog/... ./replicator/... ./standby/...
 	bin/mfsstandby bench replay --entries 500000 --rounds 3 $$(command -v mfsmaster >/dev/null && echo --against mfsmaster)
+	bin/mfsstandby bench lag --rate 5000 --seconds 10
 
 fuzz:
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | cut -c6-); do echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done

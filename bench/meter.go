@@ -38,6 +38,7 @@ type meter struct {
 	samples []Sample
 
 	mu      sync.Mutex
+	running bool
 	batches []latency
 }
 
@@ -60,6 +61,9 @@ func (m *meter) start() error {
 		return err
 	}
 	m.quit = make(chan struct{})
+	m.mu.Lock()
+	m.running = true
+	m.mu.Unlock()
 	m.began = time.Now()
 	m.sampler.Go(m.sample)
 	return nil
@@ -78,12 +82,14 @@ func (m *meter) sample() {
 	}
 }
 
-// batch counts entries that took so long.
+// batch counts entries that took so long, between start and stop.
 func (m *meter) batch(took time.Duration, entries int) {
-	m.done.Add(int64(entries))
 	m.mu.Lock()
-	m.batches = append(m.batches, latency{took, entries})
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if m.running {
+		m.done.Add(int64(entries))
+		m.batches = append(m.batches, latency{took, entries})
+	}
 }
 
 // stop ends the measurement; only the first call counts.
@@ -104,6 +110,9 @@ func (m *meter) stop() error {
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	m.running = false
+	m.mu.Unlock()
 	close(m.quit)
 	m.sampler.Wait()
 	m.end = Result{

@@ -27,6 +27,7 @@ const (
 	Consume     Stage = "consume"      // stream -> batches, checked
 	ApplyMemory Stage = "apply-memory" // changelog file -> image, without a commit
 	Apply       Stage = "apply"        // changelog file -> durable image: the command replay
+	Reads       Stage = "reads"        // apply, with inodes looked up meanwhile: their latency
 	Pipeline    Stage = "pipeline"     // changelog file -> tap, spool, stream -> durable image
 	Export      Stage = "export"       // image -> metadata file
 	Import      Stage = "import"       // metadata file -> durable image
@@ -35,7 +36,7 @@ const (
 
 // Stages lists all but Master.
 func Stages() []Stage {
-	return []Stage{Parse, Read, Publish, Consume, ApplyMemory, Apply, Pipeline, Export, Import}
+	return []Stage{Parse, Read, Publish, Consume, ApplyMemory, Apply, Reads, Pipeline, Export, Import}
 }
 
 // needs says which stage leaves behind what another one takes.

@@ -22,7 +22,7 @@ func replayConfig(t *testing.T) ReplayConfig {
 		t.Fatal(err)
 	}
 	return ReplayConfig{
-		Options: Options{Entries: 20_000, Seed: 3}, Cache: image.MinCache, Dir: t.TempDir(), Child: []string{self, childFlag},
+		Options: Options{Entries: 10_000, Seed: 3}, Cache: image.MinCache, Dir: t.TempDir(), Child: []string{self, childFlag},
 	}
 }
 
@@ -37,7 +37,7 @@ func TestReplayRunsEachStage(t *testing.T) {
 	}
 	var inodes int64
 	for _, r := range report.Results {
-		if r.Seconds <= 0 || r.CPU <= 0 || r.Memory < 1<<20 || r.Bytes < 20_000 {
+		if r.Seconds <= 0 || r.CPU <= 0 || r.Memory < 1<<20 || r.Bytes < 10_000 {
 			t.Errorf("round %d, stage %s measured nothing: %+v", r.Round, r.Stage, r)
 		}
 		switch r.Stage {
@@ -45,8 +45,8 @@ func TestReplayRunsEachStage(t *testing.T) {
 			inodes = r.Inodes
 			fallthrough
 		default:
-			if r.Done != 20_000 {
-				t.Errorf("stage %s did %d entries, want 20,000", r.Stage, r.Done)
+			if r.Done != 10_000 {
+				t.Errorf("stage %s did %d entries, want 10,000", r.Stage, r.Done)
 			}
 		case Export, Import:
 			if r.Done != inodes || inodes < 100 {

@@ -29,7 +29,7 @@ type stageRun struct {
 
 var stages = map[Stage]func(*stageRun, context.Context) error{
 	Parse: (*stageRun).parse, Read: (*stageRun).read, Publish: (*stageRun).publish, Consume: (*stageRun).consume,
-	ApplyMemory: (*stageRun).applyMemory, Apply: (*stageRun).apply, Pipeline: (*stageRun).pipeline,
+	ApplyMemory: (*stageRun).applyMemory, Apply: (*stageRun).apply, Reads: (*stageRun).reads, Pipeline: (*stageRun).pipeline,
 	Export: (*stageRun).export, Import: (*stageRun).imports,
 }
 

@@ -104,6 +104,34 @@ func (r *stageRun) apply(ctx context.Context) error {
 	return err
 }
 
+// lookEvery is how often Reads looks up an inode.
+const lookEvery = time.Millisecond
+
+// reads is apply, but what it times are the look-ups beside it.
+func (r *stageRun) reads(ctx context.Context) error {
+	dir := filepath.Join(r.Dir, "reads")
+	defer os.RemoveAll(dir)
+	if err := r.load(dir, r.Input.Metadata); err != nil {
+		return err
+	}
+	img, err := image.Open(image.Config{Dir: standby.ImageDir(dir), Cache: r.Cache, Logger: quiet()})
+	if err != nil {
+		return err
+	}
+	look := reader{img: img, every: lookEvery}
+	ctx, cancel := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	go func() { defer close(looked); look.run(ctx) }()
+	err = r.replay(ctx, img, apply.Config{CommitBytes: r.Cache / 8}, nil)
+	if err == nil {
+		err = r.meter.stop()
+	}
+	cancel()
+	<-looked
+	r.meter.end.Latency = percentiles(look.took)
+	return errors.Join(err, look.err, img.Close())
+}
+
 func countInodes(img *image.Image) (n int64, err error) {
 	v, err := img.View()
 	if err != nil {

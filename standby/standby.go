@@ -32,6 +32,10 @@ type Config struct {
 	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
 	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
 	Logger      *slog.Logger  // nil means slog.Default
+
+	// Applied, if set, is told how long a batch took from the tap's receipt
+	// until it could be read. It must be quick.
+	Applied func(took time.Duration, entries int)
 }
 
 // Standby follows one cluster. Its methods are safe for concurrent use.
@@ -370,7 +374,11 @@ func (s *Standby) apply(ctx context.Context) error {
 
 func (s *Standby) applied(b *apply.Batch, pos image.Position) {
 	s.done.Add(uint64(len(b.Entries)))
-	s.took.add(time.Since(b.Received), len(b.Entries))
+	took := time.Since(b.Received)
+	s.took.add(took, len(b.Entries))
+	if s.cfg.Applied != nil {
+		s.cfg.Applied(took, len(b.Entries))
+	}
 	s.last.Store(&apply.Batch{Seq: b.Seq, Epoch: b.Epoch, Received: b.Received})
 }
 

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"mfsstandby/bench"
+	"mfsstandby/bench/sample"
 	"mfsstandby/standby/image"
 )
 
@@ -18,12 +21,13 @@ func benchReplayCommand() command {
 		name:  "bench replay",
 		short: "measure each stage between a changelog and the image",
 		about: `Runs a changelog through each stage alone and through all together, each in a process of its own:
-parse, read, publish, consume, apply-memory, apply, pipeline, export, import. The changelog is generated
+parse, read, publish, consume, apply-memory, apply, reads, pipeline, export, import. The changelog is generated
 from --mix and --seed, or given. With --against mfsmaster the stock master replays the same file in the
 same rounds.
 
 Latency is per batch: of parse, read and consume the time it takes, of publish until it is acknowledged,
-of apply and pipeline from reading it until it can be read in the image. Peak memory is what is resident;
+of apply and pipeline from reading it until it can be read in the image; of reads it is that of looking
+up an inode while entries are applied at full speed. Peak memory is what is resident;
 for parse that holds the file.`,
 		examples: `mfsstandby bench replay --entries 3000000 --mix mixed --against mfsmaster --rounds 3
 mfsstandby bench replay --stage apply --cache 64M --json
@@ -117,4 +121,52 @@ func writePlot(path string, report *bench.Report) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.Close()
+}
+
+func benchLagCommand() command {
+	return command{
+		name:  "bench lag",
+		short: "measure how far the image is behind a primary",
+		about: `Follows a primary through tap, spool, stream and image, and measures how long each entry takes from
+the tap's receipt until it can be read in the image, and how long it takes to look up an inode meanwhile.
+Without --primary a sample primary in the same process writes entries at a set rate.`,
+		examples: `mfsstandby bench lag --rate 10000 --seconds 30
+mfsstandby bench lag --primary mfsmaster --seconds 60 --sync interval`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			var cfg bench.LagConfig
+			f.StringVar(&cfg.Primary, "primary", "", "HOST[:PORT] of a master's metalogger port (default: a sample primary)")
+			f.IntVar(&cfg.Rate, "rate", 0, "entries per second of the sample primary (default 2000)")
+			seconds := f.Float64("seconds", 10, "how long to measure, after the image has caught up")
+			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
+			sync := addSyncFlag(f)
+			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
+			asJSON := f.Bool("json", false, "print JSON")
+			return func(ctx context.Context, c *console, args []string) error {
+				if err := noArgs(args); err != nil {
+					return err
+				}
+				cfg.For = time.Duration(*seconds * float64(time.Second))
+				cfg.Cache, cfg.Sync, cfg.Sample = int64(*cache), sync.value, samplePrimary
+				if err := cfg.Validate(); err != nil {
+					return usagef("%v", err)
+				}
+				report, err := bench.Lag(ctx, cfg)
+				switch {
+				case err != nil:
+					return err
+				case *asJSON:
+					return c.json(report)
+				}
+				return report.WriteText(c.out)
+			}
+		},
+	}
+}
+
+func samplePrimary(dir string, rate int) (func(context.Context) error, error) {
+	p, err := sample.New(sample.Config{Dir: dir, Rate: rate, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return p.Run, nil
 }

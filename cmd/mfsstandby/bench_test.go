@@ -16,6 +16,9 @@ func TestBenchUsage(t *testing.T) {
 		{"bench replay --stage fly", `unknown stage "fly"`},
 		{"bench replay --changelog x", "given together"},
 		{"bench replay --rounds -1", "-1 rounds"},
+		{"bench lag now", `argument "now"`},
+		{"bench lag --primary host --rate 5", "give one of"},
+		{"bench lag --rate -5", "rate of -5"},
 	} {
 		wantFail(t, exitUsage, tc.why, strings.Fields(tc.args)...)
 	}

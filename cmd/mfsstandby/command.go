@@ -37,7 +37,7 @@ func commands() []command {
 	return []command{
 		runCommand(), tapCommand(), standbyCommand(), statusCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
-		sampleCommand(), benchReplayCommand(), versionCommand(),
+		sampleCommand(), benchReplayCommand(), benchLagCommand(), versionCommand(),
 	}
 }
 
