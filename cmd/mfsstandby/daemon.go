@@ -50,6 +50,9 @@ func (d *daemon) begin() (*control.Lock, error) {
 	if err := makeDurable(d.data); err != nil {
 		return nil, err
 	}
+	if err := checkRoom(d.data); err != nil {
+		return nil, err
+	}
 	d.started = time.Now()
 	lock, err := control.Acquire(d.data, d.role)
 	return lock, busy(err, "one process per data directory: stop it, or give another --data")
@@ -73,7 +76,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer cancel()
 	d.end = cancel
 	server := &control.Server{Dir: d.data, View: d.view, Cache: d.cache, Logger: d.log, Status: d.tell}
-	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}}, d.parts...)
+	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}, {"disk", d.watchRoom}}, d.parts...)
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {

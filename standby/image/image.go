@@ -414,7 +414,9 @@ func (img *Image) Read(f func(*meta.State, Position) error) error {
 	return f(img.reader, img.root.pos)
 }
 
-// Close commits and closes the image.
+// Close commits and closes the image. On a full disk it leaves it open, as a
+// crash would: closing Badger writes tables, and without room that kills the
+// process.
 func (img *Image) Close() error {
 	img.writer.Lock()
 	defer img.writer.Unlock()
@@ -425,6 +427,9 @@ func (img *Image) Close() error {
 		img.reap(true)
 	}
 	img.core.txn.Discard()
+	if full := checkRoom(img.cfg.Dir, 0); full != nil && (err == nil || errors.Is(err, ErrDiskFull)) {
+		return full
+	}
 	return errors.Join(err, img.db.Close())
 }
 

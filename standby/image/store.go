@@ -29,8 +29,9 @@ const (
 	indexCacheSize = 48 << 20
 )
 
-// ErrDiskFull says that a commit was not begun because the disk may not hold
-// it; the image stays at its last commit.
+// ErrDiskFull says that a commit was not begun, or an image not opened, because
+// the disk may not hold what is to be written; the image stays at its last
+// commit.
 var ErrDiskFull = errors.New("the disk is full")
 
 // openStore opens Badger as the image uses it: every write carries the number
@@ -59,6 +60,9 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
 	opt.TableSizeMultiplier = 1
+	if err := checkRoom(dir, 0); err != nil {
+		return nil, err
+	}
 	if err := dropEmptyLogs(dir); err != nil {
 		return nil, fmt.Errorf("opening image %s: %w", dir, err)
 	}
@@ -294,7 +298,7 @@ func checkRoom(dir string, need int64) error {
 	const reserve = 64 << 20 // log, tables being written, compaction
 	free := int64(fs.Bavail) * int64(fs.Bsize)
 	if free < reserve+2*need {
-		return fmt.Errorf("%w: image %s needs %d MiB free to commit, %d MiB are; free some and start again, nothing is lost",
+		return fmt.Errorf("%w: image %s needs %d MiB of free disk, %d MiB are there; make room and start again, nothing is lost",
 			ErrDiskFull, dir, (reserve+2*need)>>20, free>>20)
 	}
 	return nil
