@@ -74,7 +74,18 @@ type tail struct {
 	*lines
 	file    *os.File
 	id      fileID
-	rotated bool // its name was no longer that of a current file at the last look
+	first   meta.Version // 0: nothing is written yet
+	limit   meta.Version // entries from it on are of a history that was given up; 0: none are
+	rotated bool         // its name was no longer that of a current file at the last look
+}
+
+// peek is lines.peek without what is of no use any more.
+func (t *tail) peek() (Entry, bool, error) {
+	e, ok, err := t.lines.peek()
+	if t.limit != 0 && e.Version >= t.limit {
+		return Entry{}, false, nil
+	}
+	return e, ok, err
 }
 
 // found is a file seen in the directory.
@@ -85,8 +96,12 @@ type found struct {
 	first meta.Version
 }
 
-// doneTo tells at which size a file was found to end before the entry wanted.
-type doneTo struct{ size int64 }
+// doneTo tells at which size a file was found to end before the entry wanted,
+// and with which version it begins.
+type doneTo struct {
+	size  int64
+	first meta.Version
+}
 
 // NewDir prepares following from a position. No file is read before Next.
 func NewDir(cfg DirConfig, at Position) (*Dir, error) {
@@ -144,8 +159,14 @@ func (d *Dir) Torn() []TornLine {
 // of different clusters lie there.
 func (d *Dir) Base() (Base, error) { return NewestBase(d.cfg.Path) }
 
+// currentBases are the metadata files that a master loads and stores, and a
+// metalogger's.
+var currentBases = map[string]bool{"metadata.mfs": true, "metadata.mfs.back": true, "metadata_ml.mfs.back": true}
+
 // NewestBase returns the whole metadata file with the highest version in a
-// directory, as (*Dir).Base does.
+// directory, as (*Dir).Base does. Other files than a master would load are taken
+// if there is none of those only: what was put aside when a master was restored
+// from an older state may be newer, but belongs to a history that was given up.
 func NewestBase(dir string) (Base, error) {
 	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), "metadata*.mfs*"))
 	if err != nil {
@@ -153,6 +174,7 @@ func NewestBase(dir string) (Base, error) {
 	}
 	var best Base
 	var bad []error
+	current := func(path string) bool { return currentBases[filepath.Base(path)] }
 	for _, name := range names {
 		b, err := ReadBase(name)
 		if err != nil {
@@ -163,7 +185,8 @@ func NewestBase(dir string) (Base, error) {
 			return Base{}, fmt.Errorf("%w: %s has %016X, %s has %016X; remove the one that does not belong here",
 				ErrMetaID, best.Path, best.MetaID, b.Path, b.MetaID)
 		}
-		if b.Version > best.Version {
+		if best.Path == "" || current(name) && !current(best.Path) ||
+			current(name) == current(best.Path) && b.Version > best.Version {
 			best = b
 		}
 	}

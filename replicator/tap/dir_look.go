@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"mfsstandby/changelog/meta"
 )
 
 // fileID is what a file is known by while names move.
@@ -66,6 +69,9 @@ func (d *Dir) look() (changed bool, err error) {
 			return false, err
 		}
 		changed = changed || opened
+	}
+	if err := d.supersede(files); err != nil {
+		return false, err
 	}
 	d.retire(names)
 	for id := range d.done {
@@ -148,16 +154,16 @@ func (d *Dir) consider(f *found) (opened bool, err error) {
 		}
 		// One entry more than wanted, so that it can be compared with what is known.
 		if last+1 < d.m.want {
-			d.done[f.id] = doneTo{st.Size()}
+			d.done[f.id] = doneTo{st.Size(), first}
 			return false, nil
 		}
 	} else if d.started && first != 0 && first < d.m.want && !d.m.knows(first) {
 		return false, &DivergedError{Version: first, Source: path, Reason: fmt.Sprintf(
 			"a new file begins with it although entry %d was read already: the primary was restored from an older state", d.m.want-1)}
 	}
-	t := &tail{lines: newLines(path, file), file: file, id: f.id}
+	t := &tail{lines: newLines(path, file), file: file, id: f.id, first: first}
 	d.tails = append(d.tails, t)
-	d.m.cursors = append(d.m.cursors, t.lines)
+	d.m.cursors = append(d.m.cursors, t)
 	return true, nil
 }
 
@@ -188,9 +194,13 @@ func (d *Dir) retire(names map[fileID]string) {
 		_, current := changelogName(name)
 		offset, torn := t.rest()
 		ended := !t.ahead && len(torn) == 0 && t.last < d.m.want && t.src.off > 0
-		if d.started && !current && t.rotated && ended {
+		superseded := t.limit != 0 && t.limit <= d.m.want
+		if st, err := t.file.Stat(); superseded && err == nil {
+			offset = st.Size()
+		}
+		if d.started && !current && t.rotated && (ended || superseded) {
 			t.file.Close()
-			d.done[t.id] = doneTo{offset}
+			d.done[t.id] = doneTo{offset, t.first}
 			continue
 		}
 		t.rotated = !current
@@ -200,6 +210,67 @@ func (d *Dir) retire(names map[fileID]string) {
 	d.tails = kept
 	d.m.cursors = d.m.cursors[:0]
 	for _, t := range kept {
-		d.m.cursors = append(d.m.cursors, t.lines)
+		d.m.cursors = append(d.m.cursors, t)
 	}
+}
+
+// supersede limits the files of which a newer one begins before their end: the
+// master was restored from an older state then, and what they have from there on
+// is not its history any more. The lower a file's number, the newer it is.
+func (d *Dir) supersede(files []*found) error {
+	seen := map[fileID]bool{}
+	for _, f := range files {
+		if seen[f.id] {
+			d.stale = true // its name changed while the directory was read
+			return nil
+		}
+		seen[f.id] = true
+	}
+	slices.SortFunc(files, func(a, b *found) int { return masterNumber(a.name) - masterNumber(b.name) })
+	var limit meta.Version
+	for _, f := range files {
+		if masterNumber(f.name) < 0 {
+			continue
+		}
+		first := d.done[f.id].first
+		if later, ok := d.later[f.id]; ok {
+			if first = later.first; limit != 0 && first >= limit {
+				delete(d.later, f.id)
+			}
+		}
+		if i := d.tailOf(f.id); i >= 0 {
+			if err := d.tails[i].bound(limit); err != nil {
+				return err
+			}
+			first = d.tails[i].first
+		}
+		if first != 0 && (limit == 0 || first < limit) {
+			limit = first
+		}
+	}
+	return nil
+}
+
+// bound sets the file's limit, and its first version if it has got one.
+func (t *tail) bound(limit meta.Version) (err error) {
+	if limit != 0 && (t.limit == 0 || limit < t.limit) {
+		t.limit = limit
+	}
+	if t.first == 0 {
+		if t.first, err = firstVersion(t.file); err != nil {
+			return fmt.Errorf("reading %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// masterNumber is the number in the name of a master's changelog file, -1 for
+// other files.
+func masterNumber(name string) int {
+	number, ok := strings.CutPrefix(name, "changelog.")
+	n, err := strconv.Atoi(strings.TrimSuffix(number, ".mfs"))
+	if !ok || err != nil {
+		return -1
+	}
+	return n
 }

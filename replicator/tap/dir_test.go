@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +75,8 @@ func TestDirStarts(t *testing.T) {
 		{"hole where a line is torn", []string{"changelog.0.mfs", logOf(10, 12), "changelog.1.mfs", logOf(5, 8) + "9: 1|CR"}, 5, 5, 8,
 			`at offset 176, is torn: "9: 1|CR"`},
 		{"starts too early", []string{"changelog.0.mfs", logOf(10, 12)}, 3, 3, 2, "no entries 3 to 9 (next is 10)"},
+		{"a given up history in an older file", []string{"changelog.0.mfs", logOf(5, 9), "changelog.1.mfs", logOf(1, 4) + otherLog(5, 30)}, 2, 2, 9, ""},
+		{"given up histories after the wanted", []string{"changelog.0.mfs", logOf(5, 9), "changelog.1.mfs", otherLog(30, 40), "changelog.2.mfs", otherLog(6, 29)}, 5, 5, 9, ""},
 		{"other text", []string{"changelog.0.mfs", logOf(5, 9), "changelog_ml.0.mfs", logOf(5, 6) + "7: 1|A()\n"}, 5, 5, 6, `entry 7 is "`},
 		{"bad line", []string{"changelog.0.mfs", logOf(5, 6) + "what\n"}, 5, 5, 6, "changelog.0.mfs:3: column 1: number expected"},
 		{"goes back within a file", []string{"changelog.0.mfs", logOf(5, 9) + logOf(7, 7)}, 5, 5, 9, "goes back"},
@@ -91,6 +94,29 @@ func TestDirStarts(t *testing.T) {
 				t.Fatalf("drained: got error %v, want the end", err)
 			}
 		})
+	}
+}
+
+// otherLog is a file of the same versions as logOf, in another history.
+func otherLog(from, to meta.Version) string {
+	return strings.ReplaceAll(logOf(from, to), "CREATE(1,f", "CREATE(1,g")
+}
+
+// A master that was restored from an older state, with the old files left in
+// place: who begins anew from there gets the new history, also where the old one
+// is ahead of it.
+func TestDirOfARestoredMaster(t *testing.T) {
+	dir := dirOf(t, "changelog.0.mfs", logOf(5, 9), "changelog.1.mfs", otherLog(1, 29))
+	d := follow(t, dir, Position{Next: 5})
+	take(t, d, 5, 9)
+	idle(t, d)
+	appendTo(t, filepath.Join(dir, "changelog.0.mfs"), logOf(10, 15))
+	rotate(t, dir, 5)
+	appendTo(t, filepath.Join(dir, "changelog.0.mfs"), logOf(16, 31))
+	take(t, d, 10, 31)
+	idle(t, d)
+	if n := len(d.tails); n != 1 {
+		t.Errorf("%d files are open, want only the current one", n)
 	}
 }
 
@@ -265,6 +291,8 @@ func TestNewestBase(t *testing.T) {
 		want  string // name of the best, or error
 	}{
 		{"newest wins", []string{"metadata.mfs.back", good, "metadata.mfs.back.1", metadataFile(40, 7, ""), "metadata_ml.mfs.back", metadataFile(50, 7, "")}, "metadata_ml.mfs.back"},
+		{"what was put aside is not the newest", []string{"metadata.mfs.back", good, "metadata.mfs.back.1", metadataFile(60, 7, ""), "metadata.mfs.broken", metadataFile(90, 7, "")}, "metadata.mfs.back"},
+		{"nothing but old ones", []string{"metadata.mfs.back.1", good, "metadata.mfs.back.2", metadataFile(40, 7, "")}, "metadata.mfs.back.1"},
 		{"cut one is passed over", []string{"metadata.mfs", metadataFile(60, 7, "")[:30], "metadata.mfs.back", good}, "metadata.mfs.back"},
 		{"other cluster", []string{"metadata.mfs", metadataFile(60, 8, ""), "metadata.mfs.back", good}, "another metaid"},
 		{"1.6", []string{"metadata.mfs.back", "MFSM 1.5\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x30\x00\x00\x00\x01" + string(make([]byte, 16))}, "metadata.mfs.back"},
