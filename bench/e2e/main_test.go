@@ -7,5 +7,6 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	churnMain()
 	os.Exit(m.Run())
 }
