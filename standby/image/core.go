@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"slices"
 	"unsafe"
@@ -91,7 +92,7 @@ func newCore(db *badger.DB, txn *badger.Txn) *core {
 func addTable[P any](c *core, codec codec[P], resident bool) *table[P] {
 	t := &table[P]{
 		codec: codec, src: c, resident: resident,
-		size: int(unsafe.Sizeof(page[P]{})), mem: &c.mem, dirtyMem: &c.dirty,
+		size: int(unsafe.Sizeof(page[P]{})), last: math.MaxUint64, mem: &c.mem, dirtyMem: &c.dirty,
 	}
 	c.tables = append(c.tables, t)
 	return t
@@ -148,6 +149,23 @@ func (c *core) load() error {
 		c.addGroup(key)
 		return nil
 	})
+}
+
+// findLasts finds the greatest key of each table.
+func (c *core) findLasts() {
+	opt := badger.DefaultIteratorOptions
+	opt.PrefetchValues, opt.Reverse = false, true
+	it := c.txn.NewIterator(opt)
+	defer it.Close()
+	for _, t := range c.tables {
+		last := uint64(0)
+		if it.Seek(storeKey(t.id(), math.MaxUint64)); it.Valid() {
+			if key := it.Item().Key(); len(key) == 9 && key[0] == t.id() {
+				last = binary.BigEndian.Uint64(key[1:])
+			}
+		}
+		t.setLast(last)
+	}
 }
 
 // walk yields the stored pages of a table, ascending from a key.

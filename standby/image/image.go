@@ -131,6 +131,7 @@ func (img *Image) restart(r *root) error {
 	img.void.Store(nil)
 	img.publish()
 	img.db.SetDiscardTs(r.ts)
+	c.findLasts()
 	if err := c.load(); err != nil {
 		return err
 	}

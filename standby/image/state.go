@@ -517,6 +517,7 @@ func (t xattrTable) put(ino meta.Inode, name, value []byte, head bool) {
 		return
 	}
 	n := xattrName{string(name), list.next}
+	t.img.values.create(xattrKey(ino, n.id)) // the number is new
 	list.next++
 	if head {
 		list.names = slices.Insert(list.names, 0, n)

@@ -20,14 +20,14 @@ type codec[P any] struct {
 
 // page is one cached page. An absent key is cached as an empty page.
 type page[P any] struct {
-	val      P
 	key      uint64
-	sum      Sum    // digest of the content last flushed
 	flushing uint64 // flush that carries its newest flushed content
 	mem      int32
 	dirty    bool
 	used     bool // since the clock hand last passed
 	stored   bool // the key exists in the store
+	val      P
+	sum      Sum // digest of the content last flushed
 }
 
 // pageOverhead is about what the cache's own bookkeeping costs per page: the
@@ -42,6 +42,7 @@ type table[P any] struct {
 	resident bool // all pages are in memory, always
 	size     int  // of the page struct
 	pages    index[P]
+	last     uint64     // no greater key was ever stored: no need to look for one
 	none     page[P]    // what readers of a resident table find at an absent key
 	ring     []*page[P] // of the pages, in clock order
 	hand     int
@@ -65,11 +66,20 @@ type source interface {
 func (t *table[P]) get(key uint64) *page[P] {
 	p := t.pages.find(key)
 	if p == nil {
-		p = t.load(key)
+		if key > t.last {
+			p = t.fresh(key)
+		} else {
+			p = t.load(key)
+		}
 		t.add(p)
 	}
 	p.used = true
 	return p
+}
+
+// fresh makes the page of a key that is not in the store.
+func (t *table[P]) fresh(key uint64) *page[P] {
+	return &page[P]{key: key, mem: int32(t.size + pageOverhead)}
 }
 
 // look returns the page of a key for reading by the writer. An absent page of
@@ -96,7 +106,7 @@ func (t *table[P]) edit(key uint64) *page[P] {
 func (t *table[P]) create(key uint64) *page[P] {
 	p := t.pages.find(key)
 	if p == nil {
-		p = &page[P]{key: key, mem: int32(t.size + pageOverhead)}
+		p = t.fresh(key)
 		t.add(p)
 	}
 	p.used = true
@@ -142,8 +152,7 @@ func (t *table[P]) peek(key uint64) *page[P] {
 }
 
 func (t *table[P]) load(key uint64) *page[P] {
-	p := &page[P]{key: key}
-	p.mem = int32(t.size + pageOverhead)
+	p := t.fresh(key)
 	if t.resident {
 		return p
 	}
@@ -186,6 +195,9 @@ func (t *table[P]) flush(seq uint64, out *flushBatch) (diff Sum) {
 			out.add(t.prefix, p.key, start)
 		}
 		p.stored = !empty
+		if !empty {
+			t.last = max(t.last, p.key)
+		}
 		sum := t.digest(p.key, &p.val)
 		diff = diff.plus(sum).minus(p.sum)
 		p.sum = sum
@@ -279,14 +291,17 @@ type anyTable interface {
 	loadStored(key uint64, value []byte) error
 	isResident() bool
 	held() int64
+	setLast(key uint64)
 }
 
 func (t *table[P]) id() byte         { return t.prefix }
 func (t *table[P]) isResident() bool { return t.resident }
 
+func (t *table[P]) setLast(key uint64) { t.last = key }
+
 // loadStored puts a stored page into a resident table.
 func (t *table[P]) loadStored(key uint64, value []byte) error {
-	p := &page[P]{key: key, mem: int32(t.size + pageOverhead)}
+	p := t.fresh(key)
 	if err := t.fill(p, value); err != nil {
 		return err
 	}
