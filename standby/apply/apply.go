@@ -39,7 +39,10 @@ type OpenFunc func(ctx context.Context, from meta.Version) (Source, error)
 
 // Config adjusts an Applier.
 type Config struct {
-	CommitEvery time.Duration // 0 means one second
+	// CommitEvery is the time between commits; 0 means one second. While
+	// batches wait it is four times that: pages change over and over then, and
+	// what a crash costs comes again as fast.
+	CommitEvery time.Duration
 	// CommitBytes is how much of the cache may wait for a commit; 0 means an
 	// eighth of image.DefaultCache.
 	CommitBytes int64
@@ -212,7 +215,7 @@ func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<-
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-idle.C:
-			if err := a.commitIfDue(); err != nil {
+			if err := a.commitIfDue(len(full) > 0); err != nil {
 				return err
 			}
 		case p, ok := <-full:
@@ -228,13 +231,16 @@ func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<-
 			if p.err != nil {
 				return p.err
 			}
-			if err := a.commitIfDue(); err != nil {
+			if err := a.commitIfDue(len(full) > 0); err != nil {
 				return err
 			}
 			empty <- p
 		}
 	}
 }
+
+// whenBehind is how much less often commits happen while batches wait.
+const whenBehind = 4
 
 // slice is how many entries readers wait for at most.
 const slice = 256
@@ -284,9 +290,13 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 
 // commitIfDue begins a commit when time or size demand it and the last one
 // has ended; when much waits, it waits for that.
-func (a *Applier) commitIfDue() error {
+func (a *Applier) commitIfDue(behind bool) error {
+	every := a.cfg.CommitEvery
+	if behind {
+		every *= whenBehind
+	}
 	dirty := a.img.Dirty()
-	due := dirty >= a.cfg.CommitBytes || dirty > 0 && time.Since(a.last) >= a.cfg.CommitEvery
+	due := dirty >= a.cfg.CommitBytes || dirty > 0 && time.Since(a.last) >= every
 	if !due || dirty < 2*a.cfg.CommitBytes && a.img.Committing() {
 		return nil
 	}
