@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"mfsstandby/standby"
 	"mfsstandby/standby/image"
 )
 
@@ -246,6 +247,7 @@ func RunJob(ctx context.Context, path string, w io.Writer) error {
 	if !ok {
 		return fmt.Errorf("job %s: unknown stage %q", path, j.Stage)
 	}
+	standby.LimitMemory(j.Cache)
 	r := &stageRun{job: j}
 	if err := work(r, ctx); err != nil {
 		return err
