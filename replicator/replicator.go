@@ -5,6 +5,7 @@
 package replicator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,8 @@ type Replicator struct {
 	cluster *stream.Cluster
 	writer  *stream.Writer
 
-	announced bool // as a member of the cluster
+	announced bool   // as a member of the cluster
+	rebased   string // why a new base image was needed last
 
 	background sync.WaitGroup
 
@@ -344,8 +346,16 @@ func (r *Replicator) begin(ctx context.Context, s *start, why string) error {
 	return r.resetSpool()
 }
 
-// rebase starts over from a new base image: nothing else helps.
+// rebase starts over from a new base image: nothing else helps. Where not even
+// that does, it returns the cause.
 func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (tap.Source, error) {
+	if again := cause.Error() == r.rebased; again || r.repeats(ctx, cause) {
+		if old != nil {
+			old.Close()
+		}
+		return nil, fmt.Errorf("%w; a new base image does not help: repair the changelog files", cause)
+	}
+	r.rebased = cause.Error()
 	r.status.event(slog.LevelError, "entries cannot be continued; a new base image is needed", cause)
 	if old != nil {
 		old.Close()
@@ -363,4 +373,23 @@ func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (t
 	}
 	defer s.cleanup()
 	return s.src, r.begin(ctx, s, cause.Error())
+}
+
+// repeats tells whether files that seem to go back only hold an entry twice:
+// then the primary's history is what it was.
+func (r *Replicator) repeats(ctx context.Context, cause error) bool {
+	var d *tap.DivergedError
+	if r.cfg.ChangelogDir == "" || !errors.As(cause, &d) || d.Seen == nil {
+		return false
+	}
+	pos, err := r.spool.Position()
+	if err != nil || d.Version < pos.First.Next || d.Version >= pos.End {
+		return false
+	}
+	reader, err := r.spool.Read(d.Version)
+	if err != nil {
+		return false
+	}
+	batch, err := reader.Next(ctx)
+	return err == nil && batch.Entries[0].Version == d.Version && bytes.Equal(batch.Entries[0].Text, d.Seen)
 }

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,29 +232,47 @@ func (s *Standby) version() meta.Version {
 	return img.Position().Version
 }
 
-// openCluster waits until the cluster's stream is known.
+// openCluster waits until the cluster's stream is there: the tap makes it.
 func (s *Standby) openCluster(ctx context.Context) error {
 	id := s.cfg.MetaID
 	if img, err := s.Image(); err == nil {
 		id = img.MetaID()
 	}
-	for wait := 20 * time.Millisecond; id == 0; wait = min(2*wait, time.Second) {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		ids, err := s.conn.Clusters(ctx)
 		switch {
-		case err != nil && ctx.Err() == nil:
-			s.setState(Waiting, err)
-		case len(ids) == 1:
-			id = ids[0]
-			continue
-		case len(ids) > 1:
+		case err != nil:
+		case slices.Contains(ids, id):
+			return s.openStream(ctx, id)
+		case id == 0 && len(ids) == 1:
+			return s.openStream(ctx, ids[0])
+		case id == 0 && len(ids) > 1:
 			return fmt.Errorf("there are streams of %d clusters (%016X ...): say which one to follow with --metaid", len(ids), ids[0])
+		case len(ids) > 0:
+			err = fmt.Errorf("there is no stream of cluster %016X, only of %016X: if that is the one to follow, give another data directory", id, ids)
 		}
+		s.waitFor(err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
 		}
 	}
+}
+
+// waitFor tells what is missing, if anything is known about it.
+func (s *Standby) waitFor(missing error) {
+	s.mu.Lock()
+	known := missing == nil || s.err != nil && s.err.Error() == missing.Error()
+	s.state, s.err = Waiting, missing
+	s.mu.Unlock()
+	if !known {
+		s.log.Warn("waiting for the stream", "err", missing)
+	}
+}
+
+// openStream opens the stream of a cluster.
+func (s *Standby) openStream(ctx context.Context, id uint64) error {
 	var cluster *stream.Cluster
 	err := s.patiently(ctx, func() (err error) {
 		cluster, err = s.conn.Open(ctx, stream.ClusterConfig{MetaID: id})
