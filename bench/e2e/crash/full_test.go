@@ -66,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 		{"room to start, not to import", 98 << 20, 0},
 		{"nothing free", 0, 1500 * time.Millisecond},
 		{"no room for a commit", 60 << 20, 1500 * time.Millisecond},
-		{"filled by itself", 110 << 20, 1500 * time.Millisecond},
+		{"filled by itself", 100 << 20, 1500 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rnd := random(t)
