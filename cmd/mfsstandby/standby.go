@@ -79,7 +79,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(d.data, d.log)
+	conn, stop, err := nats.connect(ctx, d.data, d.log)
 	if err != nil {
 		return err
 	}
