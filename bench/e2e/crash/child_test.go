@@ -250,20 +250,30 @@ func (s *seen) reached(t *testing.T, c *child, v meta.Version) {
 // Nobody or a standby may be running.
 func export(t *testing.T, dir string) []byte {
 	t.Helper()
+	file, refused := tryExport(t, dir)
+	if refused != "" {
+		t.Fatalf("export: %s", refused)
+	}
+	return file
+}
+
+// tryExport is export that may fail, and tells why.
+func tryExport(t *testing.T, dir string) (file []byte, refused string) {
+	t.Helper()
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil
+		return nil, ""
 	}
 	path := filepath.Join(t.TempDir(), "export.mfs")
 	out, err := exec.Command(program, "export", "-o", path, "--data", dir).CombinedOutput()
 	if err != nil && strings.Contains(string(out), "no image") {
-		return nil
+		return nil, ""
 	}
 	if err != nil {
-		t.Fatalf("export: %v\n%s", err, out)
+		return nil, fmt.Sprintf("%v\n%s", err, out)
 	}
-	content, err := os.ReadFile(path)
+	file, err = os.ReadFile(path)
 	must(t, err)
-	return content
+	return file, ""
 }
 
 // exact checks that an exported file is what the model is at its version, and
