@@ -48,7 +48,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d kills, published %d, committed %d of %d", n, s.published-h.first, s.committed-h.first, h.end()-h.first)
+	t.Logf("%d kills, published %d, committed %d; %d to %d", n, s.published, s.committed, h.first, h.end())
 	finishRun(t, p, dir, m, &s)
 }
 

@@ -111,7 +111,7 @@ func TestKillParts(t *testing.T) {
 				}
 				p.kill(t, rnd)
 			}
-			t.Logf("%d kills, published %d, committed %d of %d", n, s.published-h.first, s.committed-h.first, h.end()-h.first)
+			t.Logf("%d kills, published %d, committed %d; %d to %d", n, s.published, s.committed, h.first, h.end())
 			primary.finish(t)
 			standby := p.client
 			if standby.args[0] != "standby" {

@@ -39,7 +39,7 @@ func TestPowerLoss(t *testing.T) {
 					must(t, p.primary.forget(p.seen.published))
 				}
 			}
-			t.Logf("%d cuts, %d images made anew, published %d, committed %d of %d", n, p.lost, p.seen.published-p.h.first, p.seen.committed-p.h.first, p.h.end()-p.h.first)
+			t.Logf("%d cuts, %d images made anew, published %d, committed %d; %d to %d", n, p.lost, p.seen.published, p.seen.committed, p.h.first, p.h.end())
 			unmount := p.disk.mount(t, p.mountpoint)
 			finishRun(t, p.primary, p.dir(), p.model, &p.seen)
 			unmount()
