@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/changelog/meta/metatest"
 )
 
 // strict compares everything.
@@ -239,5 +240,31 @@ func TestCompareNeedsAStoredFile(t *testing.T) {
 		if _, err := Compare(bytes.NewReader(r.bytes()), st, CompareOptions{}, nil); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want %q in it", tc.name, err, tc.want)
 		}
+	}
+}
+
+// Inodes freed at one time are in the order of a list that reading a file
+// turns round.
+func TestCompareFreedAtOnce(t *testing.T) {
+	const ino = 4000
+	file, _, err := readRaw(sample().bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, other := metatest.Clone(file), metatest.Clone(file)
+	for i := range meta.Inode(3) {
+		file.Inodes.PushFree(meta.FreedInode{Inode: ino + i, Freed: 500})
+		same.Inodes.PushFree(meta.FreedInode{Inode: ino + 2 - i, Freed: 500})
+		other.Inodes.PushFree(meta.FreedInode{Inode: ino + 3 - i, Freed: 500})
+	}
+	var buf bytes.Buffer
+	if err := Write(&buf, file, Header{Version: 7}, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := differences(t, buf.Bytes(), same, CompareOptions{}); len(got) != 0 {
+		t.Errorf("another order: %q", got)
+	}
+	if got := differences(t, buf.Bytes(), other, CompareOptions{}); len(got) == 0 {
+		t.Error("another inode is not noticed")
 	}
 }

@@ -91,6 +91,7 @@ func dumpFree(d *dumper) error {
 func compareFree(c *comparer) error {
 	image, stop := iter.Pull(c.st.Inodes.ScanFree())
 	defer stop()
+	var swapped freeSwaps
 	at, total := uint32(0), c.in.u32()
 	for ; at < total; at++ {
 		c.in.begin()
@@ -98,16 +99,51 @@ func compareFree(c *comparer) error {
 		if !ok {
 			return c.in.err
 		}
-		switch got, ok := image(); {
+		got, ok := image()
+		if len(swapped) > 0 && (!ok || f.Freed != swapped[0].file.Freed) {
+			swapped.report(c)
+			swapped = swapped[:0]
+		}
+		switch {
 		case !ok:
 			c.missing("FREE", fmt.Sprintf("entry %d", at), f)
-		case got != f:
+		case got.Freed != f.Freed:
 			c.fields("FREE", fmt.Sprintf("entry %d", at), 0, f, got)
+		case got != f:
+			swapped = append(swapped, freeSwap{at, f, got})
 		}
 	}
+	swapped.report(c)
 	for got, ok := image(); ok; got, ok = image() {
 		c.extra("FREE", fmt.Sprintf("entry %d", at), 0, got)
 		at++
 	}
 	return c.in.err
+}
+
+// freeSwaps are places of the queue, all of one time, where file and image
+// name different inodes. What is freed at once is freed in the order of a trash
+// bucket's list, which reading a metadata file turns round: the same inodes in
+// another order are no difference.
+type freeSwaps []freeSwap
+
+type freeSwap struct {
+	at          uint32
+	file, image meta.FreedInode
+}
+
+func (s freeSwaps) report(c *comparer) {
+	count := map[meta.Inode]int{}
+	for _, x := range s {
+		count[x.file.Inode]++
+		count[x.image.Inode]--
+	}
+	for _, n := range count {
+		if n != 0 {
+			for _, x := range s {
+				c.fields("FREE", fmt.Sprintf("entry %d", x.at), 0, x.file, x.image)
+			}
+			return
+		}
+	}
 }
