@@ -48,7 +48,7 @@ func newLiveOrigin(cfg *Config, event func(tap.Event)) (*liveOrigin, error) {
 			}
 		}
 	}
-	live, err := tap.NewLive(tap.LiveConfig{Address: cfg.Primary, Dir: dir, Event: event})
+	live, err := tap.NewLive(tap.LiveConfig{Address: cfg.Primary, Dir: dir, Restarts: true, Event: event})
 	if err != nil {
 		return nil, err
 	}

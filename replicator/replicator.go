@@ -112,7 +112,7 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 		r.origin, r.status.live = live, live.live
 		r.status.now.Source = cfg.Primary
 	case cfg.ChangelogDir != "":
-		r.origin = &dirOrigin{cfg: tap.DirConfig{Path: cfg.ChangelogDir, Event: r.status.tapEvent}}
+		r.origin = &dirOrigin{cfg: tap.DirConfig{Path: cfg.ChangelogDir, Restarts: true, Event: r.status.tapEvent}}
 		r.status.now.Source = cfg.ChangelogDir
 	default:
 		r.origin = &fileOrigin{files: cfg.Files, start: cfg.Base}
@@ -165,7 +165,7 @@ func (r *Replicator) run(ctx context.Context) error {
 			if err = r.openWriter(ctx); err == nil {
 				src, err = r.resume(ctx, src)
 			}
-		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
+		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrRestarted), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
 			src, err = r.rebase(ctx, src, err)
 		}
 		if err != nil && ctx.Err() == nil && stream.Away(err) {
@@ -356,7 +356,11 @@ func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (t
 		return nil, fmt.Errorf("%w; a new base image does not help: repair the changelog files", cause)
 	}
 	r.rebased = cause.Error()
-	r.status.event(slog.LevelError, "entries cannot be continued; a new base image is needed", cause)
+	level, what := slog.LevelError, "entries cannot be continued; a new base image is needed"
+	if errors.Is(cause, tap.ErrRestarted) {
+		level, what = slog.LevelWarn, "going on from the metadata that the primary loaded"
+	}
+	r.status.event(level, what, cause)
 	if old != nil {
 		old.Close()
 	}
@@ -364,7 +368,7 @@ func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (t
 		return nil, cause // files have no other
 	}
 	var after meta.Version
-	if errors.Is(cause, tap.ErrGap) {
+	if errors.Is(cause, tap.ErrGap) || errors.Is(cause, tap.ErrRestarted) {
 		after = r.writer.Next() - 1
 	}
 	s, err := r.getBase(ctx, r.cluster.MetaID(), after)

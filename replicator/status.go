@@ -131,7 +131,7 @@ func (t *tracker) tapEvent(e tap.Event) {
 	switch e.Kind {
 	case tap.Rotated, tap.Downloading:
 		return
-	case tap.Disconnected, tap.Retrying, tap.Unverified, tap.Truncated:
+	case tap.Disconnected, tap.Retrying, tap.Unverified, tap.Truncated, tap.Restarted:
 		level = slog.LevelWarn
 	case tap.Overflow, tap.Lost:
 		level = slog.LevelError

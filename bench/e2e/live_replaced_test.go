@@ -80,6 +80,15 @@ func (p *pair) exact() {
 	}
 }
 
+// moveFiles moves everything from one directory to another.
+func moveFiles(to, from string) error {
+	files, err := os.ReadDir(from)
+	for _, f := range files {
+		err = errors.Join(err, os.Rename(filepath.Join(from, f.Name()), filepath.Join(to, f.Name())))
+	}
+	return err
+}
+
 // A master that starts with another file system at the same address is not
 // followed, and leaves no trace in the stream and the image of the old one.
 func TestMasterOfAnotherCluster(t *testing.T) {
@@ -90,7 +99,7 @@ func TestMasterOfAnotherCluster(t *testing.T) {
 	p.must(err)
 	p.waitImages(version)
 	away := p.c.path("away")
-	p.must(errors.Join(os.Rename(p.c.DataDir(), away), os.Mkdir(p.c.DataDir(), 0o755)))
+	p.must(errors.Join(os.Mkdir(away, 0o755), moveFiles(away, p.c.DataDir())))
 	p.must(os.WriteFile(filepath.Join(p.c.DataDir(), "metadata.mfs"), []byte("MFSM NEW"), 0o644))
 	p.must(p.c.StartMaster(false))
 	p.work("foreign", 200)
@@ -105,7 +114,9 @@ func TestMasterOfAnotherCluster(t *testing.T) {
 		}
 	}
 	p.must(p.c.StopMaster())
-	p.must(errors.Join(os.RemoveAll(p.c.DataDir()), os.Rename(away, p.c.DataDir()), p.c.StartMaster(false)))
+	foreign := p.c.path("foreign")
+	p.must(errors.Join(os.Mkdir(foreign, 0o755), moveFiles(foreign, p.c.DataDir()), moveFiles(p.c.DataDir(), away)))
+	p.must(p.c.StartMaster(false))
 	for _, f := range p.both {
 		p.must(f.start())
 	}

@@ -23,6 +23,10 @@ type DirConfig struct {
 	Poll  time.Duration // how often to look without being told; default 200 ms
 	Quiet time.Duration // how long a hole must last to be a gap; default 2 s
 	Event func(Event)   // may be nil; called from Next
+
+	// Restarts ends following with a *RestartedError where the master loaded
+	// newer metadata than is known.
+	Restarts bool
 }
 
 // Validate fills in defaults.
@@ -64,6 +68,7 @@ type Dir struct {
 	hole    time.Time         // since when entries are missing; zero: they are not
 	retry   chan struct{}     // Drain was called
 	verify  bool              // Position.Last has not been compared yet
+	stopped bool              // the master was, or may have been before this began
 	drain   atomic.Bool
 	batch   batcher
 	err     error
@@ -119,7 +124,7 @@ func NewDir(cfg DirConfig, at Position) (*Dir, error) {
 	d := &Dir{cfg: cfg, m: newMerger(at.Next), stale: true, retry: make(chan struct{}, 1),
 		later: map[fileID]*found{}, done: map[fileID]doneTo{}}
 	if at.Last != nil {
-		d.verify = true
+		d.verify, d.stopped = true, true
 		d.m.know(at.Last)
 	}
 	if w, err := fsnotify.NewWatcher(); err == nil {
@@ -213,13 +218,16 @@ func (d *Dir) Next(ctx context.Context) (Batch, error) {
 			d.checkVerified()
 			return Batch{Entries: d.batch.entries, Received: time.Now()}, nil
 		}
-		if ahead == 0 {
+		if ahead == 0 && d.m.until == 0 {
 			d.hole = time.Time{}
 		}
+		ended := d.restarted()
 		switch {
 		case err != nil:
 			d.err = err
 		case changed:
+		case ended != nil:
+			d.err = ended
 		case draining && ahead == 0:
 			d.err = io.EOF
 		case ahead != 0 && d.isGap(draining):
@@ -298,6 +306,9 @@ func (d *Dir) wait(ctx context.Context) error {
 	case e := <-events:
 		if !e.Has(fsnotify.Write) {
 			d.stale = true
+		}
+		if filepath.Base(e.Name) == stoppedBase {
+			d.stopped = true
 		}
 	case <-errs: // events were lost
 		d.stale = true

@@ -50,6 +50,7 @@ func (d *Dir) look() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	d.checkRestart()
 	d.stale, d.looked = false, time.Now()
 	names := make(map[fileID]string, len(files))
 	clear(d.later)

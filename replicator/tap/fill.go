@@ -55,8 +55,17 @@ func (f *filler) fill(ctx context.Context) error {
 // all it had to its files. The next one, which asks for what follows them, will.
 var errRejoin = errors.New("connecting again to get what was not written to the files yet")
 
-// release queues what was found.
+// release queues what was found. When the primary's metadata file is newer than
+// what is known it was restarted, or nobody listened for longer than it keeps
+// entries in memory, which cannot be told apart.
 func (f *filler) release(end meta.Version, endText []byte) error {
+	if v := f.head.head.Version; f.live.cfg.Restarts && f.base == nil && f.last != nil && v >= f.next {
+		f.goal.q.end(f.run.take(f.next, min(v, end)), min(v, end))
+		if end < v {
+			return &GapError{Want: end, Have: v, Source: f.live.cfg.Address, Reason: lostAtEnd}
+		}
+		return &RestartedError{Version: v, Source: f.live.cfg.Address}
+	}
 	first, _ := f.goal.q.heldRange()
 	if err := f.goal.q.release(f.run.take(f.next, end), end, endText); err != nil {
 		return err
@@ -257,7 +266,9 @@ func (r *fileRun) next() (Batch, error) {
 	if r.m.want >= r.end {
 		return Batch{}, io.EOF
 	}
+	left := r.end - r.m.want
 	ahead, err := r.m.collect(&r.batch)
+	r.batch.entries = r.batch.entries[:min(uint64(len(r.batch.entries)), uint64(left))]
 	if len(r.batch.entries) > 0 {
 		return Batch{Entries: r.batch.entries, Received: r.received}, nil
 	}

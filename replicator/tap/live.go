@@ -28,6 +28,7 @@ type LiveConfig struct {
 	MaxMemory  int64         // bytes of entries not taken yet before the connection is closed; default 256 MiB
 	MinBackoff time.Duration // before the first reconnect; default 100 ms
 	MaxBackoff time.Duration // before later ones; default 5 s
+	Restarts   bool          // end with a *RestartedError where the primary loaded newer metadata than is known
 	Event      func(Event)   // may be nil; called by several goroutines of Run, must not block
 	// Dial opens the connection; nil is a TCP dial, which resolves the name anew.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
@@ -147,7 +148,7 @@ func (l *Live) newGoal(next meta.Version, last []byte) *goal {
 
 // Resume makes Live continue at a position. Next returns a *GapError when the
 // primary has no longer what is needed, a *DivergedError when it has something
-// else, and ErrMetaID when it belongs to another cluster. Resume, Bootstrap
+// else, with LiveConfig.Restarts a *RestartedError, and ErrMetaID when it belongs to another cluster. Resume, Bootstrap
 // and Next are for one goroutine.
 func (l *Live) Resume(at Position) error {
 	if at.Next == 0 {
@@ -240,7 +241,7 @@ func (l *Live) Run(ctx context.Context) error {
 // isFinal tells whether an error ends following until there is another goal.
 func isFinal(err error) bool {
 	var local *localError
-	return errors.Is(err, ErrGap) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrMetaID) || errors.As(err, &local)
+	return errors.Is(err, ErrGap) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrRestarted) || errors.Is(err, ErrMetaID) || errors.As(err, &local)
 }
 
 // begin waits for a goal that has somewhere to go.
@@ -270,10 +271,14 @@ func (l *Live) current(g *goal) bool {
 // finish ends a goal with an error.
 func (l *Live) finish(g *goal, err error) {
 	l.setStatus(func(s *LiveStatus) { s.Err = err })
+	kind := Lost
+	if errors.Is(err, ErrRestarted) {
+		kind = Restarted
+	}
+	l.cfg.Event(Event{Kind: kind, Text: l.cfg.Address, Err: err})
 	g.q.fail(err, false)
 	g.q.signal()
 	l.finishBootstrap(g, Base{}, err)
-	l.cfg.Event(Event{Kind: Lost, Text: l.cfg.Address, Err: err})
 }
 
 // finishBootstrap answers Bootstrap, if that is what the goal still is.

@@ -166,6 +166,46 @@ func TestLiveResumes(t *testing.T) {
 	}
 }
 
+// A primary that loaded newer metadata than is known gives what came before, and
+// then an end.
+func TestLiveEndsAtRestart(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		master  func(*testing.T) *master
+		next    meta.Version
+		at      meta.Version // RestartedError; 0: none comes
+		entries meta.Version // up to which there are some
+	}{
+		{"idle since", func(t *testing.T) *master { return newMaster(t, 100, 50, 100, 100) }, 100, 100, 99},
+		{"changes since", func(t *testing.T) *master { return newMaster(t, 100, 50, 100, 120) }, 100, 100, 99},
+		{"changes before and since", func(t *testing.T) *master { return newMaster(t, 100, 50, 100, 120) }, 60, 100, 99},
+		{"only the connection was lost", func(t *testing.T) *master { return newMaster(t, 100, 50, 60, 100) }, 100, 0, 99},
+		{"its own replay after a crash", func(t *testing.T) *master { return newMaster(t, 50, 50, 100, 100) }, 100, 0, 99},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inBubble(t, tc.master, func(t *testing.T, l *Live, m *master, j *journal) {
+				l.cfg.Restarts = true
+				resume(t, l, tc.next)
+				take(t, l, tc.next, tc.entries)
+				if tc.at == 0 {
+					idle(t, l)
+					return
+				}
+				var restarted *RestartedError
+				if err := takeError(t, l); !errors.As(err, &restarted) || restarted.Version != tc.at {
+					t.Fatalf("got %v, want a restart at version %d", err, tc.at)
+				}
+				if !j.has(Restarted, "") {
+					t.Error("no event tells of the restart")
+				}
+				if b := bootstrap(t, l); b.Version != tc.at {
+					t.Fatalf("base is %+v, want version %d", b, tc.at)
+				}
+			})
+		})
+	}
+}
+
 func TestLiveRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -177,6 +217,11 @@ func TestLiveRefuses(t *testing.T) {
 		{"files do not reach back", func(t *testing.T) *master { return newMaster(t, 50, 50, 60, 100) }, 40, "has no entries 39 to 49", ErrGap},
 		{"restarted, and files do not reach back", func(t *testing.T) *master { return newMaster(t, 95, 95, 100, 100) }, 60, "has no entries 59 to 94", ErrGap},
 		{"only the entry before is gone", func(t *testing.T) *master { return newMaster(t, 50, 50, 60, 100) }, 50, "has no entries 49 to 49", ErrGap},
+		{"lines lost at its end", func(t *testing.T) *master {
+			m := newMaster(t, 100, 50, 100, 100)
+			m.files[0] = logOf(50, 95)
+			return m
+		}, 90, "has no entries 96 to 99 (next is 100): the primary has loaded its metadata", ErrGap},
 		{"nothing but a newer dump", func(t *testing.T) *master {
 			m := newMaster(t, 100, 100, 100, 100)
 			return m
@@ -225,6 +270,7 @@ func TestLiveRefuses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inBubble(t, tc.master, func(t *testing.T, l *Live, m *master, j *journal) {
+				l.cfg.Restarts = true
 				resume(t, l, tc.next)
 				err := takeError(t, l)
 				wantText(t, err, tc.want)

@@ -24,6 +24,7 @@ const remembered = 1 << 16
 // Copies of an entry must have the same text.
 type merger struct {
 	want     meta.Version // the next entry
+	until    meta.Version // nothing from it on is given out; 0: no bound
 	cursors  []cursor
 	oldest   meta.Version       // hashes has [max(oldest, want-remembered), want)
 	last     []byte             // text of entry oldest, if know was called
@@ -50,6 +51,9 @@ func (m *merger) knows(v meta.Version) bool {
 // call. When no cursor has it now, ok is false and ahead is the lowest version
 // above it that one has, or 0.
 func (m *merger) next() (e Entry, ok bool, ahead meta.Version, err error) {
+	if m.until != 0 && m.want >= m.until {
+		return Entry{}, false, 0, nil
+	}
 	var first cursor
 	for _, c := range m.cursors {
 		got, has, err := m.seek(c)

@@ -212,6 +212,20 @@ func (q *queue) release(files *fileRun, next meta.Version, last []byte) error {
 	return nil
 }
 
+// end queues what files have (they may be nil), before version next, and
+// nothing that comes over the connection.
+func (q *queue) end(files *fileRun, next meta.Version) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if files != nil && q.closed {
+		files.close()
+	} else if files != nil {
+		q.pieces = append(q.pieces, piece{files: files})
+	}
+	q.dropHeld()
+	q.next, q.last, q.holding = next, nil, true
+}
+
 // fail makes Next return err after what is queued; if now is set, instead of it.
 func (q *queue) fail(err error, now bool) {
 	if now {

@@ -40,8 +40,8 @@ const (
 // Source yields entries in version order without a gap.
 type Source interface {
 	// Next returns the next entries, waiting until there are some. It returns
-	// io.EOF from a source that ends, a *GapError, a *DivergedError, the
-	// context's error, or whatever made reading impossible. Errors stick, but
+	// io.EOF from a source that ends, a *GapError, a *DivergedError, if asked
+	// for a *RestartedError, the context's error, or whatever made reading impossible. Errors stick, but
 	// for the context's.
 	Next(ctx context.Context) (Batch, error)
 	Close() error
@@ -107,6 +107,26 @@ func (e *DivergedError) Error() string {
 // Is makes errors.Is(err, ErrDiverged) true.
 func (e *DivergedError) Is(target error) bool { return target == ErrDiverged }
 
+// ErrRestarted is what a *RestartedError is.
+var ErrRestarted = errors.New("the primary was restarted")
+
+// RestartedError is returned after the entries before Version when the primary
+// has loaded its metadata at that version from a file since. A master forgets at
+// that, without an entry, what it does not store: above all sessions that their
+// clients had just closed, with all they had open. Following goes on only from
+// that file, or a newer one.
+type RestartedError struct {
+	Version meta.Version
+	Source  string
+}
+
+func (e *RestartedError) Error() string {
+	return fmt.Sprintf("%s: %v from its metadata at version %d; it has forgotten what it does not store, such as sessions just closed", e.Source, ErrRestarted, e.Version)
+}
+
+// Is makes errors.Is(err, ErrRestarted) true.
+func (e *RestartedError) Is(target error) bool { return target == ErrRestarted }
+
 // ErrMetaID is returned when the primary belongs to another cluster.
 var ErrMetaID = errors.New("the primary has another metaid")
 
@@ -125,10 +145,11 @@ const (
 	Unverified               // the entry before Version could not be compared with the primary's
 	Truncated                // a followed file (Text) became shorter; it is read from its start
 	Lost                     // following ended: Err is a gap, divergence or another cluster
+	Restarted                // following ended: Err is a *RestartedError
 )
 
 var kindNames = [...]string{"connected", "disconnected", "following", "rotated", "downloading",
-	"retrying", "overflow", "unverified", "truncated", "lost"}
+	"retrying", "overflow", "unverified", "truncated", "lost", "restarted"}
 
 func (k Kind) String() string { return kindNames[k] }
 
