@@ -39,7 +39,7 @@ func planOf(seed uint64) plan {
 }
 
 func (p plan) config(dir string) Config {
-	cfg := Config{Dir: dir, Chunkservers: 3, Mounts: 2, Meta: true, FakeTime: p.disturb}
+	cfg := Config{Dir: dir, Chunkservers: 3, Mounts: 2, Meta: true, FakeTime: p.disturb || p.restart || p.kill}
 	if p.buffered {
 		cfg.Master = map[string]string{"CHANGELOG_SAVE_MODE": "0"}
 	}
@@ -153,8 +153,7 @@ func (r *liveRun) happen(ctx context.Context) error {
 	return errors.Join(err, <-disturbed)
 }
 
-// mostStrikes of a kind: a writer that waits two minutes for a chunk which a dead
-// master locked is to get on.
+// mostStrikes of a kind, so that the workload gets on.
 const mostStrikes = 12
 
 // strike lets one thing happen, out of those planned.
@@ -176,10 +175,16 @@ func (r *liveRun) strike() error {
 	return revive(r.dir)
 }
 
-// master starts the master again.
+// master starts the master again, two minutes later by its clock: a chunk that a
+// client was writing is locked that long, and others wait for it.
 func (r *liveRun) master(stopped error, replay bool) error {
 	if stopped != nil {
 		return stopped
+	}
+	if r.c.cfg.FakeTime {
+		if err := r.c.Jump(2 * time.Minute); err != nil {
+			return err
+		}
 	}
 	if err := r.c.StartMaster(replay); err != nil {
 		return err
