@@ -67,8 +67,8 @@ func TestLiveLag(t *testing.T) {
 // from it. When the standby goes on it gets everything.
 func TestSlowStream(t *testing.T) {
 	const (
-		volume = 192 << 20 // written while the stream is stalled
-		bound  = 96 << 20  // by which the master may grow: it keeps twice 5,000 entries
+		volume = 256 << 20 // written while the stream is stalled
+		bound  = 128 << 20 // by which the master may grow: it keeps twice 5,000 entries
 	)
 	cfg := Config{Dir: t.TempDir(), Mounts: 1, Master: map[string]string{"CHANGELOG_PRESERVE_SECONDS": "1"}}
 	c := startLive(t, cfg, true)
