@@ -1,10 +1,6 @@
 package changelog
 
-import (
-	"slices"
-
-	"mfsstandby/changelog/meta"
-)
+import "mfsstandby/changelog/meta"
 
 // aclUnset is a permission of an ACL that is not set.
 const aclUnset = 0xFFFF
@@ -115,63 +111,4 @@ func (op *SetACL) Apply(st *meta.State, now meta.Time) error {
 		n.Ctime = now
 	}
 	return nil
-}
-
-// Wanted access to a node, bits as in a mode.
-const (
-	wantRead  = 4
-	wantWrite = 2
-	wantExec  = 1
-)
-
-// user is who asked for an operation.
-type user struct {
-	uid       uint32
-	gids      []uint32
-	ignoreGID bool // of the session: group and other permissions add up
-}
-
-// mayAccess tells whether a user has all wanted permissions on a node.
-func (u *user) mayAccess(st *meta.State, ino meta.Inode, n *meta.Node, want uint16) bool {
-	switch {
-	case u.uid == 0:
-		return true
-	case n.Flags&meta.HasAccessACL != 0:
-		a, _ := st.ACLs.Get(meta.ACLKey{Inode: ino, Type: meta.ACLAccess})
-		return u.aclAllows(&a, n, want)
-	case u.uid == n.UID || n.Eattr&meta.EattrNoOwner != 0:
-		return permission(n.Mode, 6)&want == want
-	case u.ignoreGID:
-		return (permission(n.Mode, 3)|permission(n.Mode, 0))&want == want
-	case slices.Contains(u.gids, n.GID):
-		return permission(n.Mode, 3)&want == want
-	}
-	return permission(n.Mode, 0)&want == want
-}
-
-// aclAllows is mayAccess for a node with an access ACL; the attribute "no
-// owner" does not count then. Several groups do not add up: one of them has to
-// give all that is wanted.
-func (u *user) aclAllows(a *meta.ACL, n *meta.Node, want uint16) bool {
-	if u.uid == n.UID {
-		return a.User&want == want
-	}
-	for _, e := range a.Users {
-		if e.ID == u.uid {
-			return e.Perm&a.Mask&want == want
-		}
-	}
-	member := slices.Contains(u.gids, n.GID)
-	if member && a.Group&a.Mask&want == want {
-		return true
-	}
-	for _, e := range a.Groups {
-		if slices.Contains(u.gids, e.ID) {
-			member = true
-			if e.Perm&a.Mask&want == want {
-				return true
-			}
-		}
-	}
-	return !member && a.Other&want == want
 }

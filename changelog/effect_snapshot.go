@@ -15,7 +15,7 @@ type snapshot struct {
 	st   *meta.State
 	now  meta.Time
 	op   *Snapshot
-	user user
+	user User
 
 	copies map[meta.Inode]meta.Inode // of nodes with several names, by source
 	got    snapshotCounts
@@ -27,9 +27,8 @@ type snapshotCounts struct{ inodeXor, removed, same, existing, hardLinks, create
 // Apply makes or removes the copy. The primary decided with all digits of the
 // group ids; its own replay would drop the first of each.
 func (op *Snapshot) Apply(st *meta.State, now meta.Time) error {
-	const ignoreGID = 0x04 // of the session
 	s := snapshot{st: st, now: now, op: op, copies: map[meta.Inode]meta.Inode{}}
-	s.user = user{uid: op.UID, gids: op.GIDs, ignoreGID: op.SesFlags&ignoreGID != 0}
+	s.user = User{UID: op.UID, GIDs: op.GIDs, IgnoreGID: op.SesFlags&SessionIgnoreGID != 0}
 	if err := s.apply(); err != nil {
 		return err
 	}
@@ -142,7 +141,7 @@ func (s *snapshot) enter(stack []removal, parent meta.Inode, edge *meta.Edge, al
 		return stack, s.remove(parent, edge.Name, edge.Child, allowed)
 	}
 	r := removal{parent: parent, name: edge.Name, ino: edge.Child, eattr: n.Eattr, allowed: allowed}
-	if s.user.mayAccess(s.st, edge.Child, &n, wantWrite|wantExec) {
+	if s.user.May(s.st, edge.Child, &n, MayWrite|MayExec) {
 		r.list = s.st.Edges.List(edge.Child)
 	}
 	return append(stack, r), nil

@@ -40,7 +40,7 @@ func (s *snapshot) copyNode(stack []copying, p pair, created bool) ([]copying, e
 	if !ok {
 		return stack, inodeError(p.src, meta.ENOENT)
 	}
-	if src.Type == meta.TypeFile && !s.user.mayAccess(s.st, p.src, &src, wantRead) {
+	if src.Type == meta.TypeFile && !s.user.May(s.st, p.src, &src, MayRead) {
 		return stack, nil
 	}
 	var edge meta.Edge
@@ -64,7 +64,7 @@ func (s *snapshot) copyNode(stack []copying, p pair, created bool) ([]copying, e
 		return stack, s.finish(p.src, dst, !exists)
 	}
 	c := copying{src: p.src, dst: dst, created: !exists}
-	if s.user.mayAccess(s.st, p.src, &src, wantRead|wantExec) {
+	if s.user.May(s.st, p.src, &src, MayRead|MayExec) {
 		c.list = s.st.Edges.List(p.src)
 	}
 	return append(stack, c), nil
@@ -72,7 +72,7 @@ func (s *snapshot) copyNode(stack []copying, p pair, created bool) ([]copying, e
 
 // foreign tells whether the user owns neither the source nor everything, and
 // so gets a copy of his own.
-func (s *snapshot) foreign(src *meta.Node) bool { return s.user.uid != 0 && s.user.uid != src.UID }
+func (s *snapshot) foreign(src *meta.Node) bool { return s.user.UID != 0 && s.user.UID != src.UID }
 
 // foreignMode are the bits of a mode that a foreigner's copy keeps.
 const foreignMode = 0o1777
@@ -87,10 +87,10 @@ func (s *snapshot) newNode(p pair, src *meta.Node) (meta.Inode, *meta.Node, erro
 	c := creation{parent: p.parent, dir: dir, name: p.name, kind: src.Type, mode: src.Mode}
 	switch {
 	case s.op.Mode&snapshotLikeCP != 0:
-		c.umask, c.uid, c.gid = s.op.Umask, s.user.uid, s.user.gids[0]
+		c.umask, c.uid, c.gid = s.op.Umask, s.user.UID, s.user.GIDs[0]
 	case s.foreign(src):
 		c.mode &= foreignMode
-		c.uid, c.gid = s.user.uid, s.user.gids[0]
+		c.uid, c.gid = s.user.UID, s.user.GIDs[0]
 	default:
 		c.uid, c.gid = src.UID, src.GID
 	}
@@ -275,9 +275,9 @@ func (s *snapshot) finish(from, to meta.Inode, created bool) error {
 	if !created {
 		switch {
 		case likeCP:
-			n.UID, n.GID, n.Mode, n.Ctime = s.user.uid, s.user.gids[0], src.Mode&^s.op.Umask, s.now
+			n.UID, n.GID, n.Mode, n.Ctime = s.user.UID, s.user.GIDs[0], src.Mode&^s.op.Umask, s.now
 		case s.foreign(&src):
-			n.UID, n.GID, n.Mode, n.Ctime = s.user.uid, s.user.gids[0], src.Mode&foreignMode, s.now
+			n.UID, n.GID, n.Mode, n.Ctime = s.user.UID, s.user.GIDs[0], src.Mode&foreignMode, s.now
 		default:
 			n.UID, n.GID, n.Mode, n.Ctime = src.UID, src.GID, src.Mode, src.Ctime
 		}
