@@ -54,7 +54,9 @@ func startReal(t *testing.T) *realMaster {
 	m.addr, m.port = net.JoinHostPort("127.0.0.1", ports[0]), ports[2]
 	write(t, filepath.Join(m.dir, "metadata.mfs"), "MFSM NEW")
 	write(t, filepath.Join(m.dir, "mfsexports.cfg"), "* / rw,alldirs,maproot=0\n* . rw\n")
-	write(t, filepath.Join(m.dir, "mfsmaster.cfg"), fmt.Sprintf(`WORKING_USER = root
+	// With CHANGELOG_SAVE_MODE 0 the files lack the last lines of a master that ends.
+	write(t, filepath.Join(m.dir, "mfsmaster.cfg"), fmt.Sprintf(`CHANGELOG_SAVE_MODE = 1
+WORKING_USER = root
 WORKING_GROUP = root
 DATA_PATH = %s
 EXPORTS_FILENAME = %s/mfsexports.cfg

@@ -148,7 +148,8 @@ func byTimer(d, timers string) bool {
 // runMaster runs a master in dir from its start to its clean end.
 func runMaster(t *testing.T, dir string) {
 	t.Helper()
-	config := fmt.Sprintf("WORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = %s\nEXPORTS_FILENAME = %s/exports\nTOPOLOGY_FILENAME = %s/topology\n", dir, dir, dir)
+	// With the default, 0, the last lines of a master that ends get lost.
+	config := fmt.Sprintf("CHANGELOG_SAVE_MODE = 1\nWORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = %s\nEXPORTS_FILENAME = %s/exports\nTOPOLOGY_FILENAME = %s/topology\n", dir, dir, dir)
 	for _, service := range []string{"MATOML", "MATOCS", "MATOCL"} {
 		config += fmt.Sprintf("%s_LISTEN_HOST = 127.0.0.1\n%s_LISTEN_PORT = %d\n", service, service, freePort(t))
 	}
