@@ -446,7 +446,7 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 		src.s.setRelease(b.Release)
 		return apply.Batch{
 			Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
-			Received: b.Received, Entries: b.Entries,
+			Received: b.Received, Release: b.Release, Entries: b.Entries,
 		}, nil
 	}
 }
