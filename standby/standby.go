@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
-	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/standby/apply"
 	"mfsstandby/standby/image"
@@ -34,7 +33,6 @@ type Config struct {
 	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
 	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
 	Logger      *slog.Logger  // nil means slog.Default
-	Events      *events.Log   // nil means one of its own
 
 	// Applied, if set, is told how long a batch took from the tap's receipt
 	// until it could be read. It must be quick.
@@ -53,6 +51,7 @@ type Standby struct {
 	state   State
 	err     error
 	release string
+	events  []Event
 	members []Member
 	meter   meter
 
@@ -60,7 +59,10 @@ type Standby struct {
 
 	last atomic.Pointer[apply.Batch] // of the applied
 	done atomic.Uint64               // entries applied since the start
-	took latencies
+
+	measured atomic.Int64 // when the stream's end was seen last, Unix ns; 0: never
+	behind   atomic.Int64 // since when entries have been waiting then; 0: none were
+	took     latencies
 }
 
 // ErrNoImage says that there is no image yet.
@@ -75,10 +77,7 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Events == nil {
-		cfg.Events = events.New(events.Keep)
-	}
-	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part), state: Waiting}
+	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", "standby"), state: Waiting}
 	if err := recoverSwap(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -201,7 +200,7 @@ func (s *Standby) follow(ctx context.Context) error {
 			if s.fresh() {
 				return err // no other base image will do better
 			}
-			s.event(slog.LevelError, misfit(err), "the image does not fit the stream; loading the newest base image", err)
+			s.event(slog.LevelError, "the image does not fit the stream; loading the newest base image", err)
 			if err := s.loadNewest(ctx); err != nil {
 				return err
 			}
@@ -211,14 +210,6 @@ func (s *Standby) follow(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// misfit is the code of an event about an image that the stream does not continue.
-func misfit(err error) events.Code {
-	if errors.Is(err, stream.ErrGap) {
-		return events.Gap
-	}
-	return events.Diverged
 }
 
 // fresh tells whether nothing was applied to the image since it was loaded by
@@ -232,7 +223,7 @@ func (s *Standby) rebase(ctx context.Context, to *stream.RebaseError) error {
 	if s.fresh() && s.loaded == to.Base {
 		return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
 	}
-	s.event(slog.LevelWarn, events.NewBase, "loading the base image from which the stream continues", to)
+	s.event(slog.LevelWarn, "loading the base image from which the stream continues", to)
 	return s.load(ctx, to.Base)
 }
 
@@ -336,7 +327,7 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 
 // load replaces the image by a base image. The old one serves until then.
 func (s *Standby) load(ctx context.Context, v meta.Version) error {
-	s.event(slog.LevelInfo, events.BaseLoading, fmt.Sprintf("loading base image %d", v), nil)
+	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
 	var file *os.File
 	var base stream.Base
 	err := s.patiently(ctx, func() (err error) {
@@ -367,7 +358,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 		return err
 	}
 	s.loaded = v
-	s.event(slog.LevelInfo, events.BaseLoaded, fmt.Sprintf("base image %d is loaded", v), nil)
+	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is loaded", v), nil)
 	return nil
 }
 
@@ -437,7 +428,7 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 			return apply.Batch{}, err
 		}
 		if b.Control != nil {
-			src.s.event(slog.LevelInfo, events.Epoch, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
+			src.s.event(slog.LevelInfo, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
 				b.End.Epoch, b.End.Version, b.Control.Why, b.Control.Who), nil)
 		}
 		if len(b.Entries) == 0 {
@@ -446,7 +437,7 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 		src.s.setRelease(b.Release)
 		return apply.Batch{
 			Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
-			Received: b.Received, Release: b.Release, Entries: b.Entries,
+			Received: b.Received, Entries: b.Entries,
 		}, nil
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
-	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 )
 
@@ -23,31 +22,38 @@ const (
 	Stopped    State = "stopped" // needs a person
 )
 
+// Event is something worth telling a person.
+type Event struct {
+	Time  time.Time  `json:"time"`
+	Level slog.Level `json:"level"`
+	Text  string     `json:"text"`
+}
+
 // keepEvents is how many events Status gives.
 const keepEvents = 50
 
 // Status tells how a standby is doing.
 type Status struct {
-	State      State          `json:"state"`
-	MetaID     string         `json:"metaid,omitempty"` // 16 hexadecimal digits
-	Release    string         `json:"release,omitempty"`
-	Epoch      uint64         `json:"epoch"`
-	Image      meta.Version   `json:"image_version"`     // the next entry to apply
-	Committed  meta.Version   `json:"committed_version"` // what a crash now would leave
-	Stream     meta.Version   `json:"stream_version"`    // the next entry the stream will get
-	Digest     string         `json:"digest"`            // of the state at committed_version; equal in all replicas
-	LagEntries uint64         `json:"lag_entries"`
-	LagSeconds float64        `json:"lag_seconds"` // since the tap received the oldest entry not applied
-	Latency    Latency        `json:"latency"`
-	Rate       float64        `json:"entries_per_second"`
-	Entries    uint64         `json:"entries_applied"` // since the start
-	EntryTime  meta.Time      `json:"entry_time"`      // of the last entry applied, by the primary's clock
-	CacheBytes int64          `json:"cache_bytes"`
-	DirtyBytes int64          `json:"dirty_bytes"`
-	Commits    uint64         `json:"commits"`
-	Error      string         `json:"error,omitempty"`
-	Events     []events.Event `json:"events,omitempty"`
-	Members    []Member       `json:"members,omitempty"` // all that work on the cluster
+	State      State        `json:"state"`
+	MetaID     string       `json:"metaid,omitempty"` // 16 hexadecimal digits
+	Release    string       `json:"release,omitempty"`
+	Epoch      uint64       `json:"epoch"`
+	Image      meta.Version `json:"image_version"`     // the next entry to apply
+	Committed  meta.Version `json:"committed_version"` // what a crash now would leave
+	Stream     meta.Version `json:"stream_version"`    // the next entry the stream will get
+	Digest     string       `json:"digest"`            // of the state at committed_version; equal in all replicas
+	LagEntries uint64       `json:"lag_entries"`
+	LagSeconds float64      `json:"lag_seconds"` // since the tap received the oldest entry not applied
+	Latency    Latency      `json:"latency"`
+	Rate       float64      `json:"entries_per_second"`
+	Entries    uint64       `json:"entries_applied"` // since the start
+	EntryTime  meta.Time    `json:"entry_time"`      // of the last entry applied, by the primary's clock
+	CacheBytes int64        `json:"cache_bytes"`
+	DirtyBytes int64        `json:"dirty_bytes"`
+	Commits    uint64       `json:"commits"`
+	Error      string       `json:"error,omitempty"`
+	Events     []Event      `json:"events,omitempty"`
+	Members    []Member     `json:"members,omitempty"` // all that work on the cluster
 }
 
 // meter holds what is measured now and then.
@@ -64,7 +70,7 @@ func (s *Standby) Status() Status {
 	st := Status{
 		Latency: s.took.get(),
 		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
-		Stream: s.meter.end.Version, Events: s.cfg.Events.Of(part, keepEvents), Members: s.members,
+		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...), Members: s.members,
 	}
 	if s.err != nil {
 		st.Error = s.err.Error()
@@ -113,23 +119,10 @@ func (s *Standby) measure(ctx context.Context) {
 		s.meter.rate = float64(done-last) / now.Sub(at).Seconds()
 		if err == nil {
 			s.meter.end = end
+			s.judge(now)
 		}
-		was := s.state
-		s.judge(now)
-		is, behind := s.state, s.meter.end.Version
 		s.mu.Unlock()
-		s.tellChange(was, is, behind)
 		last, at = done, now
-	}
-}
-
-// tellChange makes an event of a change between in sync and catching up.
-func (s *Standby) tellChange(was, is State, end meta.Version) {
-	switch {
-	case was == CatchingUp && is == InSync:
-		s.event(slog.LevelInfo, events.InSync, fmt.Sprintf("in sync at version %d", end), nil)
-	case was == InSync && is == CatchingUp:
-		s.event(slog.LevelWarn, events.Behind, fmt.Sprintf("behind the stream, which is at version %d; catching up", end), nil)
 	}
 }
 
@@ -138,10 +131,13 @@ func (s *Standby) judge(now time.Time) {
 	if s.img == nil || s.state != CatchingUp && s.state != InSync {
 		return
 	}
+	s.measured.Store(now.UnixNano())
 	if s.img.Position().Version >= s.meter.end.Version {
 		s.state, s.meter.behind = InSync, time.Time{}
+		s.behind.Store(0)
 		return
 	}
+	defer func() { s.behind.Store(s.meter.behind.UnixNano()) }()
 	if s.meter.behind.IsZero() {
 		s.meter.behind = now
 	}
@@ -152,6 +148,28 @@ func (s *Standby) judge(now time.Time) {
 		s.state = CatchingUp
 	}
 }
+
+// Lag tells how far the image is behind the stream: for how long the oldest
+// entry it lacks has been waiting. Without news of the stream it grows.
+func (s *Standby) Lag() time.Duration {
+	now := time.Now()
+	var lag time.Duration
+	if behind := s.behind.Load(); behind != 0 {
+		since := time.Unix(0, behind)
+		if last := s.last.Load(); last != nil && last.Received.After(since) {
+			since = last.Received
+		}
+		lag = now.Sub(since)
+	}
+	if old := now.Sub(time.Unix(0, s.measured.Load())); old > staleMeasure {
+		lag = max(lag, old)
+	}
+	return lag
+}
+
+// staleMeasure is the age from which on a measurement tells nothing: they are
+// made each second.
+const staleMeasure = 3 * time.Second
 
 func (s *Standby) setState(state State, err error) {
 	s.mu.Lock()
@@ -165,19 +183,19 @@ func (s *Standby) setRelease(release string) {
 	s.release = release
 }
 
-// part is what this package is in the log and among the events.
-const part = "standby"
-
-func (s *Standby) event(level slog.Level, code events.Code, text string, err error) {
+func (s *Standby) event(level slog.Level, text string, err error) {
 	if err != nil {
 		text += ": " + err.Error()
 	}
 	s.log.Log(context.Background(), level, text)
-	s.cfg.Events.Add(part, level, code, text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, Event{time.Now(), level, text})
+	s.events = s.events[max(0, len(s.events)-keepEvents):]
 }
 
 // stopped takes note that a person is needed.
 func (s *Standby) stopped(err error) {
 	s.setState(Stopped, err)
-	s.event(slog.LevelError, events.Stopped, "replication is stopped", err)
+	s.event(slog.LevelError, "replication is stopped", err)
 }

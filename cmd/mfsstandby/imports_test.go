@@ -17,13 +17,14 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"changelog", []string{module + "replicator", module + "standby", module + "bench", "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"replicator/wire", []string{module + "standby", module + "replicator/tap", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"replicator/fence", []string{module + "standby", "github.com/nats-io", "github.com/dgraph-io", "net"}},
-		{"replicator/events", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"replicator/tap", []string{module + "standby", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"replicator/stream", []string{module + "standby", module + "replicator/tap", "github.com/dgraph-io"}},
 		{"replicator", []string{module + "standby", module + "bench", "github.com/dgraph-io"}},
 		{"standby/image", []string{module + "replicator", module + "standby/apply", "github.com/nats-io"}},
 		{"standby/metafile", []string{module + "replicator", module + "standby/image", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/apply", []string{module + "replicator", module + "standby/metafile", "github.com/nats-io"}},
+		{"standby/exports", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
+		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
 		{"standby", []string{module + "bench", module + "standby/control"}},
 	} {
 		out, err := exec.Command("go", "list", "-deps", module+rule.pkg).Output()

@@ -21,6 +21,7 @@ func runCommand() command {
 		short: "the whole job on one machine: follow a master into an image",
 		about: `Follows a stock master and keeps an exact image of its metadata: the tap, a NATS server and the standby
 in one process. All state is in the data directory; killed at any moment, it goes on where it was.
+Stock mounts and tools can read the image at --listen-clients.
 
 Without a source and without a configuration file it follows a built-in sample primary, for trying it
 out. Changelog files are read to their end, then it leaves.
@@ -35,6 +36,7 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 			r := &runner{daemon: daemon{role: "run"}}
 			data := dataFlag(f)
 			r.img = addImageFlags(f)
+			r.clients = addClientFlags(f)
 			r.src = addSourceFlags(f, r.img.metaid)
 			f.BoolVar(&r.sample, "sample", false, "follow the built-in sample primary even though there is a configuration file")
 			r.rate = rateFlag(f)
@@ -54,15 +56,16 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 // runner is what the command run needs.
 type runner struct {
 	daemon
-	src    *sourceFlags
-	nats   *natsFlags
-	img    *imageFlags
-	sample bool
-	rate   *int
+	src     *sourceFlags
+	nats    *natsFlags
+	img     *imageFlags
+	clients *clientFlags
+	sample  bool
+	rate    *int
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {
@@ -88,7 +91,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 			return err
 		}
 	}
-	conn, stop, err := r.nats.connect(ctx, r.data, r.log, r.events)
+	conn, stop, err := r.nats.connect(ctx, r.data, r.log)
 	if err != nil {
 		return err
 	}
@@ -103,6 +106,9 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTap(tap)
+	if err := r.serveClients(r.clients, s); err != nil {
+		return errors.Join(err, s.Close())
+	}
 	r.greet()
 	return errors.Join(r.run(ctx), s.Close())
 }

@@ -48,7 +48,7 @@ func standbyCommand() command {
 		short: "keep an image up to date from the stream of a tap elsewhere",
 		about: `Keeps an image in the data directory up to date from the stream that a tap writes, in the NATS server
 at --nats, or in one embedded here that listens for the tap with --listen-nats. A standby without an
-image begins with the newest base image in the stream.`,
+image begins with the newest base image in the stream. Stock mounts and tools can read it at --listen-clients.`,
 		examples: `mfsstandby standby --nats nats://primary:4222 --data /var/lib/mfsstandby
 mfsstandby standby --listen-nats 0.0.0.0:4222 --data /var/lib/mfsstandby
 mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --tls-ca /etc/mfs/ca.pem`,
@@ -57,9 +57,10 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			data := dataFlag(f)
 			nats := addNATSFlags(f)
 			img := addImageFlags(f)
+			clients := addClientFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" {
@@ -67,19 +68,19 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
-				return runStandby(ctx, d, nats, img)
+				return runStandby(ctx, d, nats, img, clients)
 			}
 		},
 	}
 }
 
-func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags) error {
+func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(ctx, d.data, d.log, d.events)
+	conn, stop, err := nats.connect(ctx, d.data, d.log)
 	if err != nil {
 		return err
 	}
@@ -89,6 +90,9 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	d.followStandby(s)
+	if err := d.serveClients(clients, s); err != nil {
+		return errors.Join(err, s.Close())
+	}
 	return errors.Join(d.run(ctx), s.Close())
 }
 
@@ -96,5 +100,5 @@ func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
 	standby.LimitMemory(d.cache)
 	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery,
-		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events}
+		MetaID: uint64(*i.metaid), Logger: d.log}
 }

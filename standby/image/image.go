@@ -41,6 +41,9 @@ const MinCache = 16 << 20
 // ErrEmpty says that the directory holds no image yet.
 var ErrEmpty = errors.New("there is no image yet")
 
+// ErrClosed says that the image was closed.
+var ErrClosed = errors.New("the image is closed")
+
 // Image is the state at one version. Its methods are safe for concurrent use.
 type Image struct {
 	cfg Config
@@ -161,13 +164,6 @@ func (img *Image) MetaID() uint64 {
 	img.shared.RLock()
 	defer img.shared.RUnlock()
 	return img.core.pub.MetaID
-}
-
-// Release returns that of the primary, whose effect entries have.
-func (img *Image) Release() meta.Release {
-	img.shared.RLock()
-	defer img.shared.RUnlock()
-	return img.core.pub.Release
 }
 
 // Committed returns the position that a crash now would leave, and the digest
@@ -428,6 +424,9 @@ func (img *Image) Read(f func(*meta.State, Position) error) error {
 func (img *Image) Close() error {
 	img.writer.Lock()
 	defer img.writer.Unlock()
+	img.shared.Lock() // readers have gone, and others find it void
+	defer img.shared.Unlock()
+	defer img.setVoid(ErrClosed)
 	var err error
 	if img.voided() == nil && img.root.pos.Version != 0 {
 		err = img.commit(true)
