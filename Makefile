@@ -5,7 +5,7 @@ DATA    ?= ./data
 PRIMARY ?=
 PREFIX  ?= /usr/local
 FUZZTIME ?= 20s
-MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli iproute2
+MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli iproute2 faketime
 
 .PHONY: build run test e2e bench fuzz lint install clean
 
@@ -19,7 +19,7 @@ test:
 	go test -race ./...
 
 e2e:
-	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump ip; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS); }
+	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump ip faketime; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS); }
 	go test -tags e2e -timeout 30m -count 1 ./...
 
 bench: build
