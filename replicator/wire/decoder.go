@@ -15,7 +15,8 @@ var (
 
 // Decoder reads the fields of one payload. Reading past the end gives zero
 // values and an error that sticks, so packet code reads all fields and then
-// looks at End once. Slices it returns alias the payload.
+// looks at End once; nothing is left after an error, so that loops until Len
+// is 0 end. Slices it returns alias the payload.
 type Decoder struct {
 	body []byte
 	err  error
@@ -32,7 +33,7 @@ func (d *Decoder) take(n uint64) []byte {
 		return nil
 	}
 	if n > uint64(len(d.body)) {
-		d.err = ErrShort
+		d.body, d.err = nil, ErrShort
 		return nil
 	}
 	b := d.body[:n:n]
@@ -105,7 +106,7 @@ func (d *Decoder) List() []uint32 {
 // cannot be.
 func (d *Decoder) Fail(err error) {
 	if d.err == nil {
-		d.err = err
+		d.body, d.err = nil, err
 	}
 }
 

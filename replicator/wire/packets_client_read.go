@@ -427,10 +427,7 @@ func (p *OpenReply) Append(e *Encoder, client Release) {
 func (p *OpenReply) Decode(d *Decoder, client Release) error {
 	*p = OpenReply{MsgID: d.U32()}
 	if client < rel1_6_9 {
-		if status := meta.Status(d.U8()); status != meta.OK {
-			d.Fail(status)
-		}
-		return d.End()
+		return d.onlyOK()
 	}
 	if client >= rel3_0_113 {
 		p.Flags = d.U8()

@@ -69,6 +69,26 @@ func answer[T any, P typedReleasePacket[T]](t Type) clientForm {
 		func(e *Encoder, p any, c Release) { p.(P).Append(e, t, c) }}
 }
 
+// replyOf is a packet that answers request t in one form for all clients.
+func replyOf[T any, P typedPacket[T]](t Type) clientForm {
+	return clientForm{t.Reply(), formName[T](t.Reply()), typed[T, P](t).decode,
+		func(e *Encoder, p any, _ Release) { p.(P).Append(e, t) }}
+}
+
+// request is a packet that is read in several forms and written in the newest.
+func request[T any, P interface {
+	*T
+	Append(*Encoder)
+	Decode(*Decoder, Release) error
+}](t Type) clientForm {
+	return clientForm{t, formName[T](t),
+		func(b []byte, c Release) (any, error) {
+			p := P(new(T))
+			return p, p.Decode(NewDecoder(b), max(c, rel2_0))
+		},
+		func(e *Encoder, p any, _ Release) { p.(P).Append(e) }}
+}
+
 // clientForms are all packets of the client port.
 var clientForms = []clientForm{
 	plain[ClientRegister](FuseRegister),
@@ -101,6 +121,47 @@ var clientForms = []clientForm{
 	plain[WriteEnd](FuseWriteChunkEnd),
 	plain[ChunkChanged](FuseChunkChanged),
 	plain[LengthChanged](FuseLengthChanged),
+	released[Setattr](FuseSetattr),
+	plain[Symlink](FuseSymlink),
+	plain[Mknod](FuseMknod),
+	plain[Mkdir](FuseMkdir),
+	plain[CreateFile](FuseCreate),
+	released[CreateReply](FuseCreate.Reply()),
+	answer[RemovedReply](FuseUnlink),
+	plain[Rename](FuseRename),
+	plain[Link](FuseLink),
+	plain[Truncate](FuseTruncate),
+	released[TruncateReply](FuseTruncate.Reply()),
+	typed[TreeRequest](FuseGetTrashTime),
+	replyOf[CountsReply](FuseSetEattr),
+	plain[SetTrashTime](FuseSetTrashTime),
+	plain[SetClass](FuseSetClass),
+	plain[SetEattr](FuseSetEattr),
+	plain[Check](FuseCheck),
+	released[CheckReply](FuseCheck.Reply()),
+	plain[DirStats](FuseGetDirStats.Reply()),
+	plain[Repair](FuseRepair),
+	plain[AppendSlice](FuseAppendSlice),
+	plain[Snapshot](FuseSnapshot),
+	plain[QuotaControl](FuseQuotaControl),
+	released[QuotaReply](FuseQuotaControl.Reply()),
+	plain[ArchCtl](FuseArchCtl),
+	plain[ArchReply](FuseArchCtl.Reply()),
+	plain[ArchChanged](FuseArchCtl.Reply()),
+	request[GetXattr](FuseGetXattr),
+	plain[XattrReply](FuseGetXattr.Reply()),
+	request[SetXattr](FuseSetXattr),
+	plain[GetACL](FuseGetACL),
+	plain[ACLReply](FuseGetACL.Reply()),
+	plain[SetACL](FuseSetACL),
+	plain[Flock](FuseFlock),
+	plain[PosixLock](FusePosixLock),
+	plain[PosixLockReply](FusePosixLock.Reply()),
+	plain[GetTrash](FuseGetTrash),
+	plain[GetDetachedAttr](FuseGetDetachedAttr),
+	plain[TrashPathReply](FuseGetTrashPath.Reply()),
+	plain[SetTrashPath](FuseSetTrashPath),
+	plain[ParentsReply](FuseParents.Reply()),
 }
 
 func formOf(t testing.TB, name string) clientForm {
@@ -169,6 +230,25 @@ var clientCaptures = []struct {
 	{"705 wire.TimeSyncReply", "00000000 000660f00379a2be", &TimeSyncReply{Numbered: true, Micros: 0x660f00379a2be}},
 	{"436 wire.WriteEnd", "00000009 000000000000000a 00004e3a 00000000 0000000000000003 00",
 		&WriteEnd{MsgID: 9, Chunk: 10, Inode: 0x4e3a, HasIndex: true, Length: 3}},
+	{"418 wire.Mkdir", "00000002 00000001 07 7a7a5f70636170 01ff 0012 00000000 00000001 00000000 01",
+		&Mkdir{Create{2, 1, []byte("zz_pcap"), 0777, 022, rootOnly}, 1}},
+	{"482 wire.CreateFile", "0000000d 00000001 09 6d6c6361702e747874 01b6 0012 00000000 00000001 00000000",
+		&CreateFile{Create{13, 1, []byte("mlcap.txt"), 0666, 022, rootOnly}}},
+	{"483 wire.CreateReply", "0000000d 00 00004e38" + fileAttrX, &CreateReply{13, 0, 0x4e38, fileAttr}},
+	{"410 wire.Setattr", "00000002 00004e38 01 00000000 00000001 00000000 90 0000 00000000 00000000 6b04251f 6b04251f 00 04",
+		&Setattr{MsgID: 2, Inode: 0x4e38, Opened: 1, Identity: rootOnly, Mask: SetAtimeNow | SetMtimeNow, Atime: 0x6b04251f, Mtime: 0x6b04251f, SuidClear: 4}},
+	{"421 wire.RemovedReply", "0000000b 00004e38", &RemovedReply{11, 0x4e38}},
+	{"464 wire.Truncate", "00000001 00004e3a 01 00000000 00000001 00000000 0000000000000001",
+		&Truncate{1, 0x4e3a, TruncateOpened, rootOnly, 1}},
+	{"465 wire.TruncateReply", "00000001 0000000000000003" + fileAttrX, &TruncateReply{1, 3, fileAttr}},
+	{"480 wire.SetXattr", "00000002 00004e3a 06 757365722e6b 00000003 76616c 00 00 00000000 00000001 00000000",
+		&SetXattr{MsgID: 2, Inode: 0x4e3a, Name: []byte("user.k"), Value: []byte("val"), Identity: rootOnly}},
+	{"492 wire.Flock", "00000001 00004e3a 00000001 5adfd8fd91bac7e3 03", &Flock{1, 0x4e3a, 1, 0x5adfd8fd91bac7e3, FlockTryExcl}},
+	{"494 wire.PosixLock", "00000002 00004e3a 00000001 1e97d0fdc3274976 00002a6e 02 02 0000000000000000 ffffffffffffffff",
+		&PosixLock{2, 0x4e3a, 1, 0x1e97d0fdc3274976, 0x2a6e, PosixTry, PosixTypeWrite, 0, 0xFFFFFFFFFFFFFFFF}},
+	{"463 wire.DirStats", "00000001 00000002 00000001 00000001 00000000 00000000 00000001 00000000 00000000" +
+		"0000000000000003 0000000000012000 0000000000024000",
+		&DirStats{MsgID: 1, Stats: meta.Stats{Inodes: 2, Dirs: 1, Files: 1, Chunks: 1, Length: 3, Size: 0x12000, RealSize: 0x24000}}},
 }
 
 func TestClientCaptures(t *testing.T) {
@@ -213,6 +293,30 @@ func TestClientOldForms(t *testing.T) {
 		{"436 wire.WriteEnd", "00000001 0000000000000002 00000003 0000000000000004", &WriteEnd{MsgID: 1, Chunk: 2, Inode: 3, Length: 4, Flags: 1}},
 		{"436 wire.WriteEnd", "00000001 0000000000000002 00000003 0000000000000004 02", &WriteEnd{MsgID: 1, Chunk: 2, Inode: 3, Length: 4, Flags: 2}},
 		{"704 wire.TimeSync", "", &TimeSync{}},
+		{"414 wire.Symlink", "00000001 00000002 01 61 00000003 622f00 00000003 00000004", &Symlink{1, 2, []byte("a"), []byte("b/"), Identity{3, PackNumbers(4)}}},
+		{"416 wire.Mknod", "00000001 00000002 01 61 71 01ff 00000003 00000004 00000005",
+			&Mknod{Create{1, 2, []byte("a"), 0777, 0, Identity{3, PackNumbers(4)}}, meta.TypeFifo, 5}},
+		{"416 wire.Mknod", "00000001 00000002 01 61 04 01ff 0012 00000003 00000004 00000005",
+			&Mknod{Create{1, 2, []byte("a"), 0777, 022, Identity{3, PackNumbers(4)}}, meta.TypeFifo, 5}},
+		{"418 wire.Mkdir", "00000001 00000002 01 61 01ff 00000003 00000004", &Mkdir{Create{1, 2, []byte("a"), 0777, 0, Identity{3, PackNumbers(4)}}, 0}},
+		{"418 wire.Mkdir", "00000001 00000002 01 61 01ff 00000003 00000004 01", &Mkdir{Create{1, 2, []byte("a"), 0777, 0, Identity{3, PackNumbers(4)}}, 1}},
+		{"418 wire.Mkdir", "00000001 00000002 01 61 01ff 0012 00000003 00000004 01", &Mkdir{Create{1, 2, []byte("a"), 0777, 022, Identity{3, PackNumbers(4)}}, 1}},
+		{"482 wire.CreateFile", "00000001 00000002 01 61 01ff 00000003 00000004", &CreateFile{Create{1, 2, []byte("a"), 0777, 0, Identity{3, PackNumbers(4)}}}},
+		{"482 wire.CreateFile", "00000001 00000002 01 61 01ff 0012 00000003 00000004", &CreateFile{Create{1, 2, []byte("a"), 0777, 022, Identity{3, PackNumbers(4)}}}},
+		{"464 wire.Truncate", "00000001 00000002 00000000 00000004 0000000000000005", &Truncate{1, 2, TruncateOpened, Identity{0, PackNumbers(4)}, 5}},
+		{"464 wire.Truncate", "00000001 00000002 04 00000003 00000004 0000000000000005", &Truncate{1, 2, 4, Identity{3, PackNumbers(4)}, 5}},
+		{"438 wire.AppendSlice", "00000001 00000002 00000003 00000004 00000005", &AppendSlice{MsgID: 1, Inode: 2, Source: 3, Identity: Identity{4, PackNumbers(5)}}},
+		{"438 wire.AppendSlice", "00000001 00000002 00000003 00000004 00000001 00000005", &AppendSlice{MsgID: 1, Inode: 2, Source: 3, Identity: Identity{4, PackNumbers(5)}}},
+		{"468 wire.Snapshot", "00000001 00000002 00000003 01 61 00000004 00000005 83", &Snapshot{1, 2, 3, []byte("a"), Identity{4, PackNumbers(5)}, 0x81, 0}},
+		{"468 wire.Snapshot", "00000001 00000002 00000003 01 61 00000004 00000005 83 0012", &Snapshot{1, 2, 3, []byte("a"), Identity{4, PackNumbers(5)}, 0x83, 022}},
+		{"448 wire.SetClass", "00000001 00000002 00000003 02 04", &SetClass{MsgID: 1, Inode: 2, UID: 3, Goal: 2, Mode: 4}},
+		{"448 wire.SetClass", "00000001 00000002 00000003 ff 07 01 61 01 62", &SetClass{1, 2, 3, 0xFF, 7, []byte("a"), []byte("b")}},
+		{"448 wire.SetClass", "00000001 00000002 00000003 ff 04 01 62", &SetClass{MsgID: 1, Inode: 2, UID: 3, Goal: 0xFF, Mode: 4, To: []byte("b")}},
+		{"476 wire.QuotaControl", "00000001 00000002 00", &QuotaControl{MsgID: 1, Inode: 2}},
+		{"488 wire.GetACL", "00000001 00000002 01 00 00000003 00000004", &GetACL{1, 2, 1}},
+		{"488 wire.GetACL", "00000001 00000002 01 00 00000003 00000001 00000004", &GetACL{1, 2, 1}},
+		{"450 wire.GetTrash", "00000001", &GetTrash{1, AllTrash}},
+		{"452 wire.GetDetachedAttr", "00000001 00000002", &GetDetachedAttr{1, 2, 0}},
 	} {
 		t.Run(tc.form, func(t *testing.T) {
 			in := unhex(t, tc.bytes)
@@ -237,6 +341,12 @@ func TestClientRefused(t *testing.T) {
 		{"700 wire.OpenInodes", "00000001 00", "too short"},
 		{"701 wire.AccessTimes", "00000001 00000002", "no known form"},
 		{"400 wire.ClientRegister", "00", "too short"},
+		{"410 wire.Setattr", "00000002 00004e38 00000000 00000000 90 0000 00000000 00000000 6b04251f 6b04251f 04", "too short"}, // old form, new client
+		{"418 wire.Mkdir", "00000001 00000002 01 61 01ff 0012 00000003 00000004", "too short"},
+		{"438 wire.AppendSlice", "00000001 00 00000002 00000003 00000000 00000000 00000004 00000000", "no group"},
+		{"448 wire.SetClass", "00000001 00000002 00000003 02 04 00", "left after"},
+		{"476 wire.QuotaControl", "00000001 00000002 00 00", "too short"},
+		{"490 wire.SetACL", "00000001 00000002 00000000 01 0000 0000 0000 0000 ffff ffff", "too short"},
 	} {
 		t.Run(tc.form, func(t *testing.T) {
 			_, err := formOf(t, tc.form).decode(unhex(t, tc.bytes), v3117)
@@ -278,6 +388,100 @@ func TestRegisterForms(t *testing.T) {
 		if got := len(e.Buf) - HeaderSize; got != tc.length {
 			t.Errorf("session for a client of %v has %d bytes, want %d", tc.client, got, tc.length)
 		}
+	}
+}
+
+// Requests of clients before 2.0 and 3.0.93 whose form only the release tells.
+func TestClientFormsByRelease(t *testing.T) {
+	old := NewRelease(1, 6, 27)
+	var get GetXattr
+	in := unhex(t, "00000001 00000002 01 00000003 00000004 01 61 00")
+	want := GetXattr{MsgID: 1, Inode: 2, Name: []byte("a"), Opened: 1, Identity: Identity{3, PackNumbers(4)}}
+	if err := get.Decode(NewDecoder(in), old); err != nil || !reflect.DeepEqual(get, want) {
+		t.Errorf("%x: got %+v, %v, want %+v", in, get, err, want)
+	}
+	var set SetXattr
+	in = unhex(t, "00000001 00000002 01 00000003 00000004 01 61 00000001 62 03")
+	wantSet := SetXattr{MsgID: 1, Inode: 2, Name: []byte("a"), Value: []byte("b"), Mode: 3, Opened: 1, Identity: Identity{3, PackNumbers(4)}}
+	if err := set.Decode(NewDecoder(in), old); err != nil || !reflect.DeepEqual(set, wantSet) {
+		t.Errorf("%x: got %+v, %v, want %+v", in, set, err, wantSet)
+	}
+	attr := "02 01ff 00000005 00000006 00000007 00000008"
+	want3 := Setattr{MsgID: 1, Inode: 2, Identity: Identity{3, PackNumbers(4)}, Mask: 2, Mode: 0777, NewUID: 5, NewGID: 6, Atime: 7, Mtime: 8, SuidClear: SuidAlways}
+	for form, opened := range map[string]uint8{"00000001 00000002 00000003 00000004" + attr: 0, "00000001 00000002 00000003 00000004" + attr + "01": 0,
+		"00000001 00000002 01 00000003 00000004" + attr + "01": 1, "00000001 00000002 01 00000003 00000001 00000004" + attr + "01": 1} {
+		var p Setattr
+		want3.Opened = opened
+		if err := p.Decode(NewDecoder(unhex(t, form)), old); err != nil || !reflect.DeepEqual(p, want3) {
+			t.Errorf("%s: got %+v, %v, want %+v", form, p, err, want3)
+		}
+	}
+}
+
+// Answers that are appended piece by piece.
+func TestClientLists(t *testing.T) {
+	var e Encoder
+	g := Groups{MsgID: 1, Files: 2, Dirs: 1}
+	g.Begin(&e, FuseGetClass)
+	g.AddValue(&e, 2, 6)
+	g.AddClass(&e, []byte("ssd"), 1)
+	g.AddValue(&e, 2, 2)
+	e.End()
+	if want := AppendPacket(nil, 447, unhex(t, "00000001 02 01 02 00000006 ff 03 737364 00000001 02 00000002")); !bytes.Equal(e.Buf, want) {
+		t.Fatalf("got %x, want %x", e.Buf, want)
+	}
+	var got Groups
+	var names []string
+	if err := got.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil {
+		t.Fatal(err)
+	}
+	for d := NewDecoder(got.Groups); d.Len() > 0; {
+		var group Group
+		if err := group.Decode(d, true); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, fmt.Sprintf("%d%s=%d", group.Value, group.Name, group.Count))
+	}
+	if want := "[2=6 255ssd=1 2=2]"; fmt.Sprint(names) != want {
+		t.Fatalf("got %v, want %s", names, want)
+	}
+	e.Buf = nil
+	tt := TrashTimes{MsgID: 1, Files: 1, Dirs: 1}
+	tt.Begin(&e)
+	tt.Add(&e, 86400, 6)
+	tt.Add(&e, 86400, 2)
+	e.End()
+	var gotTT TrashTimes
+	if err := gotTT.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil || len(gotTT.Groups) != 16 {
+		t.Fatalf("%x: got %+v, %v", e.Buf, gotTT, err)
+	}
+	e.Buf = nil
+	cc := CheckedChunk{MsgID: 1, Chunk: 2, Version: 3}
+	cc.Begin(&e)
+	cc.Add(&e, 0x7f000001, 9422, CopyMarked)
+	e.End()
+	var gotCC CheckedChunk
+	if err := gotCC.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil || len(gotCC.Copies) != 7 {
+		t.Fatalf("%x: got %+v, %v", e.Buf, gotCC, err)
+	}
+	e.Buf = nil
+	dr := DetachedReply{MsgID: 1}
+	dr.Begin(&e, FuseGetTrash)
+	dr.Add(&e, []byte("a|b"), 7)
+	e.End()
+	if err := dr.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil {
+		t.Fatal(err)
+	}
+	if name, inode, err := NewDecoder(dr.Entries).DetachedFile(); err != nil || string(name) != "a|b" || inode != 7 {
+		t.Fatalf("%x: got %s, %d, %v", e.Buf, name, inode, err)
+	}
+	e.Buf = nil
+	pr := PathsReply{MsgID: 1}
+	pr.Begin(&e)
+	e.Text([]byte("a/b"))
+	e.End()
+	if err := pr.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil || string(NewDecoder(pr.Paths).Text()) != "a/b" {
+		t.Fatalf("%x: got %+v, %v", e.Buf, pr, err)
 	}
 }
 

@@ -106,6 +106,7 @@ const (
 	rel1_6_26  Release = 1<<16 | 6<<8 | 26
 	rel1_7_29  Release = 1<<16 | 7<<8 | 29
 	rel1_7_32  Release = 1<<16 | 7<<8 | 32
+	rel2_0     Release = 2 << 16
 	rel3_0_9   Release = 3<<16 | 0<<8 | 2*9
 	rel3_0_10  Release = 3<<16 | 0<<8 | 2*10
 	rel3_0_11  Release = 3<<16 | 0<<8 | 2*11
@@ -121,4 +122,5 @@ const (
 	rel3_0_113 Release = 3<<16 | 0<<8 | 2*113
 	rel4_0     Release = 4 << 16
 	rel4_9     Release = 4<<16 | 9<<8
+	rel4_18    Release = 4<<16 | 18<<8
 )
