@@ -19,6 +19,8 @@ type Batch struct {
 	masks arena[meta.LabelMasks]
 	acl   arena[meta.ACLEntry]
 	lex   lexer
+
+	release meta.Release // of the primary; of the next texts
 }
 
 // maxText is the length of the longest entry without version that mfsmaster
@@ -27,6 +29,10 @@ const maxText = 199999
 
 // NewBatch returns an empty batch.
 func NewBatch() *Batch { return &Batch{slabs: make([]slabber, len(table))} }
+
+// SetRelease tells which release wrote the texts to come; 0 counts as 3.0.117.
+// It matters only to those that other releases understand differently.
+func (b *Batch) SetRelease(r meta.Release) { b.release = r }
 
 // Reset voids everything parsed so far and keeps the memory. Until they are
 // overwritten, old entries keep the texts that they alias from being freed.

@@ -172,8 +172,8 @@ func setArchive(st *meta.State, ino meta.Inode, archive bool) (changed uint64) {
 	for next := uint32(0); ; {
 		buf = slotsFrom(st, ino, next, buf[:0])
 		for _, slot := range buf {
-			if c, ok := st.Chunks.Edit(slot.chunk); ok && c.Archive != archive {
-				c.Archive = archive
+			if c, ok := st.Chunks.Edit(slot.chunk); ok && c.Flags&meta.ChunkArchive != 0 != archive {
+				c.Flags ^= meta.ChunkArchive
 				changed++
 			}
 		}

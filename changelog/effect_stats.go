@@ -32,7 +32,7 @@ func fileStats(st *meta.State, ino meta.Inode, n *meta.Node) meta.Stats {
 	size += full * fullChunk
 	return meta.Stats{
 		Inodes: 1, Files: 1, Chunks: n.Used,
-		Length: n.Length, Size: size, RealSize: size * uint64(n.Ratio),
+		Length: n.Length, Size: size, RealSize: meta.RealSize(size, n.Ratio),
 	}
 }
 
@@ -126,5 +126,5 @@ func statsChanged(st *meta.State, ino meta.Inode, n *meta.Node, before *meta.Sta
 // leaves no entry.
 func refreshRatio(st *meta.State, n *meta.Node) {
 	class, _ := st.Classes.Get(n.Class)
-	n.Ratio = class.Ratio()
+	n.Ratio = class.Ratio(n.Flags&meta.KeepMode != 0)
 }

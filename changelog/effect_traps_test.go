@@ -148,7 +148,7 @@ func TestSetSClassByNonAdmin(t *testing.T) {
 func TestArchiveInBackground(t *testing.T) {
 	w := newWorld(t)
 	w.do("CREATE(1,f,1,420,0,0,0,0):2", "WRITE(2,0,1,0):1", "WRITE(2,1,1,0):2", "SETEATTR(2,0,128,0):1,0,0", "ARCHCHG(2,0,1):2,1,0")
-	w.want("flags", fmt.Sprint(w.chunk(1).Archive, w.chunk(2).Archive), "true true")
+	w.want("flags", fmt.Sprint(w.chunk(1).Flags, w.chunk(2).Flags), "1 1")
 	w.do("WRITE(2,2,1,0):3", "WRITE(2,3,1,0):4")
 	w.fails("ARCHCHG(2,0,1):1,3,0", "number of changed chunks is 2, primary had 1")
 }

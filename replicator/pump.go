@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/spool"
 	"mfsstandby/replicator/tap"
 )
@@ -56,7 +57,7 @@ func (r *Replicator) receive(ctx context.Context, src tap.Source) error {
 func (r *Replicator) store(ctx context.Context, batch tap.Batch) error {
 	err := r.spool.Append(batch)
 	if errors.Is(err, spool.ErrFull) {
-		r.status.event(slog.LevelError, "the stream does not take entries, and the spool is full; waiting", err)
+		r.status.event(slog.LevelError, events.StreamFull, "the stream does not take entries, and the spool is full; waiting", err)
 	}
 	for errors.Is(err, spool.ErrFull) {
 		if err := r.spool.WaitRoom(ctx, 2*tap.MaxBatchBytes); err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/spool"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/replicator/tap"
@@ -38,6 +39,7 @@ type Config struct {
 	Replicas int    // NATS servers that keep each message; 0 means 1
 	Who      string // this process, for people; default is the host's name
 	Logger   *slog.Logger
+	Events   *events.Log // nil means one of its own
 }
 
 // Validate says what is wrong, and fills in defaults.
@@ -73,6 +75,9 @@ func (c *Config) Validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Events == nil {
+		c.Events = events.New(events.Keep)
+	}
 	return nil
 }
 
@@ -101,8 +106,8 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Replicator{cfg: cfg, conn: conn, log: cfg.Logger.With("part", "tap")}
-	r.status.log = r.log
+	r := &Replicator{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part)}
+	r.status.log, r.status.events = r.log, r.cfg.Events
 	switch {
 	case cfg.Primary != "":
 		live, err := newLiveOrigin(&r.cfg, r.status.tapEvent)
@@ -161,7 +166,7 @@ func (r *Replicator) run(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return src.Close()
 		case errors.Is(err, stream.ErrLost):
-			r.status.event(slog.LevelError, "the stream lost entries that it had acknowledged; they are appended again", err)
+			r.status.event(slog.LevelError, events.StreamLost, "the stream lost entries that it had acknowledged; they are appended again", err)
 			if err = r.openWriter(ctx); err == nil {
 				src, err = r.resume(ctx, src)
 			}
@@ -185,7 +190,7 @@ func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
 		if err == nil || ctx.Err() != nil || !stream.Away(err) {
 			return src, err
 		}
-		r.status.event(slog.LevelWarn, "NATS does not answer, trying again", err)
+		r.status.event(slog.LevelWarn, events.NATSAway, "NATS does not answer, trying again", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -282,7 +287,7 @@ func (r *Replicator) resume(ctx context.Context, old tap.Source) (tap.Source, er
 		return nil, err
 	}
 	r.status.position(r.writer, at.Next)
-	r.status.event(slog.LevelInfo, fmt.Sprintf("going on at version %d", at.Next), nil)
+	r.status.event(slog.LevelInfo, events.Following, fmt.Sprintf("going on at version %d", at.Next), nil)
 	return r.origin.resume(at)
 }
 
@@ -314,7 +319,7 @@ func (r *Replicator) getBase(ctx context.Context, metaid uint64, after meta.Vers
 		if r.cfg.Base != "" || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, tap.ErrGap) {
 			return nil, err
 		}
-		r.status.event(slog.LevelWarn, "waiting for a metadata file to start from; mfsmaster stores one at each full hour and when it is stopped", err)
+		r.status.event(slog.LevelWarn, events.Waiting, "waiting for a metadata file to start from; mfsmaster stores one at each full hour and when it is stopped", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -341,7 +346,7 @@ func (r *Replicator) begin(ctx context.Context, s *start, why string) error {
 	if err := r.writer.Rebase(ctx, s.base.Version, why, time.Now()); err != nil {
 		return err
 	}
-	r.status.event(slog.LevelInfo, fmt.Sprintf("the stream continues from base image %d: %s", s.base.Version, why), nil)
+	r.status.event(slog.LevelInfo, events.NewBase, fmt.Sprintf("the stream continues from base image %d: %s", s.base.Version, why), nil)
 	r.status.position(r.writer, s.base.Version)
 	return r.resetSpool()
 }
@@ -356,11 +361,14 @@ func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (t
 		return nil, fmt.Errorf("%w; a new base image does not help: repair the changelog files", cause)
 	}
 	r.rebased = cause.Error()
-	level, what := slog.LevelError, "entries cannot be continued; a new base image is needed"
-	if errors.Is(cause, tap.ErrRestarted) {
-		level, what = slog.LevelWarn, "going on from the metadata that the primary loaded"
+	level, code, what := slog.LevelError, events.Gap, "entries cannot be continued; a new base image is needed"
+	switch {
+	case errors.Is(cause, tap.ErrRestarted):
+		level, code, what = slog.LevelWarn, events.Restarted, "going on from the metadata that the primary loaded"
+	case !errors.Is(cause, tap.ErrGap):
+		code = events.Diverged
 	}
-	r.status.event(level, what, cause)
+	r.status.event(level, code, what, cause)
 	if old != nil {
 		old.Close()
 	}

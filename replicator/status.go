@@ -8,35 +8,29 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/replicator/tap"
 )
-
-// Event is something worth telling a person.
-type Event struct {
-	Time  time.Time  `json:"time"`
-	Level slog.Level `json:"level"`
-	Text  string     `json:"text"`
-}
 
 // keepEvents is how many events Status gives.
 const keepEvents = 50
 
 // Status tells how replication is doing. A version is that of the next entry.
 type Status struct {
-	Source    string       `json:"source"`
-	Connected bool         `json:"connected"` // to a live primary
-	Following bool         `json:"following"` // it continues the history known
-	Release   string       `json:"release,omitempty"`
-	MetaID    string       `json:"metaid,omitempty"` // 16 hexadecimal digits
-	Epoch     uint64       `json:"epoch"`
-	Received  meta.Version `json:"received_version"`  // from the primary, into the spool
-	Published meta.Version `json:"published_version"` // acknowledged by the stream
-	Entries   uint64       `json:"entries_received"`  // since the start
-	Heard     time.Time    `json:"heard"`             // when the primary sent something last
-	Spool     int64        `json:"spool_bytes"`
-	Error     string       `json:"error,omitempty"`
-	Events    []Event      `json:"events,omitempty"`
+	Source    string         `json:"source"`
+	Connected bool           `json:"connected"` // to a live primary
+	Following bool           `json:"following"` // it continues the history known
+	Release   string         `json:"release,omitempty"`
+	MetaID    string         `json:"metaid,omitempty"` // 16 hexadecimal digits
+	Epoch     uint64         `json:"epoch"`
+	Received  meta.Version   `json:"received_version"`  // from the primary, into the spool
+	Published meta.Version   `json:"published_version"` // acknowledged by the stream
+	Entries   uint64         `json:"entries_received"`  // since the start
+	Heard     time.Time      `json:"heard"`             // when the primary sent something last
+	Spool     int64          `json:"spool_bytes"`
+	Error     string         `json:"error,omitempty"`
+	Events    []events.Event `json:"events,omitempty"`
 }
 
 // Status tells how replication is doing.
@@ -53,8 +47,9 @@ func (r *Replicator) Status() Status {
 
 // tracker keeps the Status.
 type tracker struct {
-	log  *slog.Logger
-	live *tap.Live // nil without
+	log    *slog.Logger
+	events *events.Log
+	live   *tap.Live // nil without
 
 	mu  sync.Mutex
 	now Status
@@ -64,7 +59,7 @@ func (t *tracker) get() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.now
-	s.Events = append([]Event(nil), t.now.Events...)
+	s.Events = t.events.Of(part, keepEvents)
 	if t.live != nil {
 		l := t.live.Status()
 		s.Connected, s.Following, s.Heard = l.Connected, l.Following, l.Heard
@@ -111,18 +106,25 @@ func (t *tracker) fail(err error) {
 	t.mu.Lock()
 	t.now.Error = err.Error()
 	t.mu.Unlock()
-	t.event(slog.LevelError, "replication is stopped", err)
+	t.event(slog.LevelError, events.Stopped, "replication is stopped", err)
 }
 
-func (t *tracker) event(level slog.Level, text string, err error) {
+// part is what this package is in the log and among the events.
+const part = "tap"
+
+func (t *tracker) event(level slog.Level, code events.Code, text string, err error) {
 	if err != nil {
 		text += ": " + err.Error()
 	}
 	t.log.Log(context.Background(), level, text)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.now.Events = append(t.now.Events, Event{time.Now(), level, text})
-	t.now.Events = t.now.Events[max(0, len(t.now.Events)-keepEvents):]
+	t.events.Add(part, level, code, text)
+}
+
+// tapCodes are the codes of what a source tells.
+var tapCodes = map[tap.Kind]events.Code{
+	tap.Connected: events.Connected, tap.Disconnected: events.Disconnected, tap.Following: events.Following,
+	tap.Retrying: events.Retrying, tap.Overflow: events.Overflow, tap.Unverified: events.Unverified,
+	tap.Truncated: events.Truncated, tap.Lost: events.Lost, tap.Restarted: events.Restarted,
 }
 
 // tapEvent turns what a source tells into events.
@@ -143,7 +145,7 @@ func (t *tracker) tapEvent(e tap.Event) {
 	if e.Version != 0 {
 		text += fmt.Sprintf(" at version %d", e.Version)
 	}
-	t.event(level, text, e.Err)
+	t.event(level, tapCodes[e.Kind], text, e.Err)
 }
 
 // describe is what other members are told of this tap.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 )
 
@@ -32,7 +33,7 @@ func (s *Standby) keepBases(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := s.renewBase(ctx); err != nil && ctx.Err() == nil {
-			s.event(slog.LevelError, "storing a base image", err)
+			s.event(slog.LevelError, events.BaseFailed, "storing a base image", err)
 		}
 	}
 }
@@ -50,7 +51,7 @@ func (s *Standby) renewBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is stored", v), nil)
+	s.event(slog.LevelInfo, events.BaseStored, fmt.Sprintf("base image %d is stored", v), nil)
 	_, err = s.cluster.Trim(ctx, keptBases)
 	return err
 }

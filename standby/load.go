@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
@@ -67,6 +68,9 @@ func fill(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 	}
 	err = img.Update(func(st *meta.State, _ image.Position) (image.Position, error) {
 		h, err := readFile(r, st, opt)
+		if err == nil {
+			err = changelog.SetRelease(st, meta.ParseRelease(opt.Position.Release))
+		}
 		pos := opt.Position
 		pos.Version = h.Version
 		return pos, err

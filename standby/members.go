@@ -13,6 +13,7 @@ type Member struct {
 	Name    string       `json:"name"` // of its host
 	Role    string       `json:"role"`
 	State   string       `json:"state"`
+	Primary meta.Version `json:"primary_version"` // a tap's: received; a standby's: the stream's
 	Version meta.Version `json:"version"`
 	Epoch   uint64       `json:"epoch"`
 	Rate    float64      `json:"entries_per_second"`
@@ -38,7 +39,7 @@ func (s *Standby) learnMembers(ctx context.Context) error {
 	members := make([]Member, len(all))
 	for i, m := range all {
 		members[i] = Member{
-			Name: m.Name, Role: m.Role, State: m.State, Version: m.Version, Epoch: uint64(m.Epoch),
+			Name: m.Name, Role: m.Role, State: m.State, Primary: m.Primary, Version: m.Version, Epoch: uint64(m.Epoch),
 			Rate: m.Rate, Error: m.Error, Updated: m.Updated,
 		}
 	}

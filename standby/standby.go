@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/standby/apply"
 	"mfsstandby/standby/image"
@@ -33,6 +34,7 @@ type Config struct {
 	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
 	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
 	Logger      *slog.Logger  // nil means slog.Default
+	Events      *events.Log   // nil means one of its own
 
 	// Applied, if set, is told how long a batch took from the tap's receipt
 	// until it could be read. It must be quick.
@@ -51,7 +53,6 @@ type Standby struct {
 	state   State
 	err     error
 	release string
-	events  []Event
 	members []Member
 	meter   meter
 
@@ -77,7 +78,10 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", "standby"), state: Waiting}
+	if cfg.Events == nil {
+		cfg.Events = events.New(events.Keep)
+	}
+	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part), state: Waiting}
 	if err := recoverSwap(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -200,7 +204,7 @@ func (s *Standby) follow(ctx context.Context) error {
 			if s.fresh() {
 				return err // no other base image will do better
 			}
-			s.event(slog.LevelError, "the image does not fit the stream; loading the newest base image", err)
+			s.event(slog.LevelError, misfit(err), "the image does not fit the stream; loading the newest base image", err)
 			if err := s.loadNewest(ctx); err != nil {
 				return err
 			}
@@ -210,6 +214,14 @@ func (s *Standby) follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// misfit is the code of an event about an image that the stream does not continue.
+func misfit(err error) events.Code {
+	if errors.Is(err, stream.ErrGap) {
+		return events.Gap
+	}
+	return events.Diverged
 }
 
 // fresh tells whether nothing was applied to the image since it was loaded by
@@ -223,7 +235,7 @@ func (s *Standby) rebase(ctx context.Context, to *stream.RebaseError) error {
 	if s.fresh() && s.loaded == to.Base {
 		return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
 	}
-	s.event(slog.LevelWarn, "loading the base image from which the stream continues", to)
+	s.event(slog.LevelWarn, events.NewBase, "loading the base image from which the stream continues", to)
 	return s.load(ctx, to.Base)
 }
 
@@ -327,7 +339,7 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 
 // load replaces the image by a base image. The old one serves until then.
 func (s *Standby) load(ctx context.Context, v meta.Version) error {
-	s.event(slog.LevelInfo, fmt.Sprintf("loading base image %d", v), nil)
+	s.event(slog.LevelInfo, events.BaseLoading, fmt.Sprintf("loading base image %d", v), nil)
 	var file *os.File
 	var base stream.Base
 	err := s.patiently(ctx, func() (err error) {
@@ -358,7 +370,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 		return err
 	}
 	s.loaded = v
-	s.event(slog.LevelInfo, fmt.Sprintf("base image %d is loaded", v), nil)
+	s.event(slog.LevelInfo, events.BaseLoaded, fmt.Sprintf("base image %d is loaded", v), nil)
 	return nil
 }
 
@@ -428,7 +440,7 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 			return apply.Batch{}, err
 		}
 		if b.Control != nil {
-			src.s.event(slog.LevelInfo, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
+			src.s.event(slog.LevelInfo, events.Epoch, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
 				b.End.Epoch, b.End.Version, b.Control.Why, b.Control.Who), nil)
 		}
 		if len(b.Entries) == 0 {
@@ -437,7 +449,7 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 		src.s.setRelease(b.Release)
 		return apply.Batch{
 			Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
-			Received: b.Received, Entries: b.Entries,
+			Received: b.Received, Release: b.Release, Entries: b.Entries,
 		}, nil
 	}
 }

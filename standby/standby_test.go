@@ -19,6 +19,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/changelog/meta/metatest"
 	"mfsstandby/replicator"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/standby"
 	"mfsstandby/standby/image"
@@ -206,7 +207,7 @@ func (n *node) equals(want []byte) {
 	}
 }
 
-func hasEvent(events []replicator.Event, text string) bool {
+func hasEvent(events []events.Event, text string) bool {
 	for _, e := range events {
 		if strings.Contains(e.Text, text) {
 			return true

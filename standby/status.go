@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 )
 
@@ -22,38 +23,31 @@ const (
 	Stopped    State = "stopped" // needs a person
 )
 
-// Event is something worth telling a person.
-type Event struct {
-	Time  time.Time  `json:"time"`
-	Level slog.Level `json:"level"`
-	Text  string     `json:"text"`
-}
-
 // keepEvents is how many events Status gives.
 const keepEvents = 50
 
 // Status tells how a standby is doing.
 type Status struct {
-	State      State        `json:"state"`
-	MetaID     string       `json:"metaid,omitempty"` // 16 hexadecimal digits
-	Release    string       `json:"release,omitempty"`
-	Epoch      uint64       `json:"epoch"`
-	Image      meta.Version `json:"image_version"`     // the next entry to apply
-	Committed  meta.Version `json:"committed_version"` // what a crash now would leave
-	Stream     meta.Version `json:"stream_version"`    // the next entry the stream will get
-	Digest     string       `json:"digest"`            // of the state at committed_version; equal in all replicas
-	LagEntries uint64       `json:"lag_entries"`
-	LagSeconds float64      `json:"lag_seconds"` // since the tap received the oldest entry not applied
-	Latency    Latency      `json:"latency"`
-	Rate       float64      `json:"entries_per_second"`
-	Entries    uint64       `json:"entries_applied"` // since the start
-	EntryTime  meta.Time    `json:"entry_time"`      // of the last entry applied, by the primary's clock
-	CacheBytes int64        `json:"cache_bytes"`
-	DirtyBytes int64        `json:"dirty_bytes"`
-	Commits    uint64       `json:"commits"`
-	Error      string       `json:"error,omitempty"`
-	Events     []Event      `json:"events,omitempty"`
-	Members    []Member     `json:"members,omitempty"` // all that work on the cluster
+	State      State          `json:"state"`
+	MetaID     string         `json:"metaid,omitempty"` // 16 hexadecimal digits
+	Release    string         `json:"release,omitempty"`
+	Epoch      uint64         `json:"epoch"`
+	Image      meta.Version   `json:"image_version"`     // the next entry to apply
+	Committed  meta.Version   `json:"committed_version"` // what a crash now would leave
+	Stream     meta.Version   `json:"stream_version"`    // the next entry the stream will get
+	Digest     string         `json:"digest"`            // of the state at committed_version; equal in all replicas
+	LagEntries uint64         `json:"lag_entries"`
+	LagSeconds float64        `json:"lag_seconds"` // since the tap received the oldest entry not applied
+	Latency    Latency        `json:"latency"`
+	Rate       float64        `json:"entries_per_second"`
+	Entries    uint64         `json:"entries_applied"` // since the start
+	EntryTime  meta.Time      `json:"entry_time"`      // of the last entry applied, by the primary's clock
+	CacheBytes int64          `json:"cache_bytes"`
+	DirtyBytes int64          `json:"dirty_bytes"`
+	Commits    uint64         `json:"commits"`
+	Error      string         `json:"error,omitempty"`
+	Events     []events.Event `json:"events,omitempty"`
+	Members    []Member       `json:"members,omitempty"` // all that work on the cluster
 }
 
 // meter holds what is measured now and then.
@@ -70,7 +64,7 @@ func (s *Standby) Status() Status {
 	st := Status{
 		Latency: s.took.get(),
 		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
-		Stream: s.meter.end.Version, Events: append([]Event(nil), s.events...), Members: s.members,
+		Stream: s.meter.end.Version, Events: s.cfg.Events.Of(part, keepEvents), Members: s.members,
 	}
 	if s.err != nil {
 		st.Error = s.err.Error()
@@ -117,12 +111,25 @@ func (s *Standby) measure(ctx context.Context) {
 		now, done := time.Now(), s.done.Load()
 		s.mu.Lock()
 		s.meter.rate = float64(done-last) / now.Sub(at).Seconds()
+		was := s.state
 		if err == nil {
 			s.meter.end = end
 			s.judge(now)
 		}
+		is, behind := s.state, s.meter.end.Version
 		s.mu.Unlock()
+		s.tellChange(was, is, behind)
 		last, at = done, now
+	}
+}
+
+// tellChange makes an event of a change between in sync and catching up.
+func (s *Standby) tellChange(was, is State, end meta.Version) {
+	switch {
+	case was == CatchingUp && is == InSync:
+		s.event(slog.LevelInfo, events.InSync, fmt.Sprintf("in sync at version %d", end), nil)
+	case was == InSync && is == CatchingUp:
+		s.event(slog.LevelWarn, events.Behind, fmt.Sprintf("behind the stream, which is at version %d; catching up", end), nil)
 	}
 }
 
@@ -183,19 +190,19 @@ func (s *Standby) setRelease(release string) {
 	s.release = release
 }
 
-func (s *Standby) event(level slog.Level, text string, err error) {
+// part is what this package is in the log and among the events.
+const part = "standby"
+
+func (s *Standby) event(level slog.Level, code events.Code, text string, err error) {
 	if err != nil {
 		text += ": " + err.Error()
 	}
 	s.log.Log(context.Background(), level, text)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.events = append(s.events, Event{time.Now(), level, text})
-	s.events = s.events[max(0, len(s.events)-keepEvents):]
+	s.cfg.Events.Add(part, level, code, text)
 }
 
 // stopped takes note that a person is needed.
 func (s *Standby) stopped(err error) {
 	s.setState(Stopped, err)
-	s.event(slog.LevelError, "replication is stopped", err)
+	s.event(slog.LevelError, events.Stopped, "replication is stopped", err)
 }

@@ -15,7 +15,7 @@ type Node struct {
 	Atime, Mtime, Ctime Time
 
 	Flags uint8 // Has* bits: which other tables know this inode
-	Ratio uint8 // file: copies counted in the "realsize" of its directories
+	Ratio uint8 // file: what its data counts in the "realsize" of its directories, see RealSize
 
 	// Names of a non-directory. With one edge, Parent and NameHash lead to it;
 	// with more, Hard[inode] lists all of them and Parent and NameHash are
@@ -32,11 +32,12 @@ type Node struct {
 	Chunk0 ChunkID
 }
 
-// Bits of Node.Flags.
+// Bits of Node.Flags: what other tables hold, but for the last.
 const (
 	HasXattr      = 1 << iota // Xattrs has at least one attribute
 	HasAccessACL              // ACLs has an access ACL
 	HasDefaultACL             // ACLs has a default ACL
+	KeepMode                  // 4.x: chunks are back from the archive and stay so; never stored in metadata.mfs
 )
 
 // Dir is the part of a directory's node that only directories have. There is
@@ -111,9 +112,16 @@ type Detached struct {
 type Chunk struct {
 	Version  uint32
 	LockedTo Time   // being written until then; 0 is unlocked
-	Archive  bool   // stored after its class's archive labels
+	Flags    uint8  // Chunk* bits
 	Files    uint32 // derived: slots of files that hold it
 }
+
+// Bits of Chunk.Flags. The first two are numbered as in metadata.mfs.
+const (
+	ChunkArchive = 0x01 // stored after its class's archive labels
+	ChunkTrash   = 0x02 // stored after its class's trash labels; since 4.x
+	ChunkZeros   = 0x04 // may be read as zeros; since 4.x
+)
 
 // ACLKey addresses a POSIX ACL.
 type ACLKey struct {
@@ -165,14 +173,15 @@ type Quota struct {
 const SessionCounters = 16
 
 // Session is a client session. The operation counters never come through the
-// changelog; they are kept as the metadata file had them.
+// changelog; they are kept as the metadata file had them; 4.x has none.
 type Session struct {
 	ExportsSum         uint64
 	Peer               uint32 // IPv4
 	Root               Inode  // 0 for a meta mount
 	Flags              uint8
 	Umask              uint16
-	MinGoal, MaxGoal   uint8
+	MinGoal, MaxGoal   uint8  // before 4.x
+	Groups             uint16 // since 4.x: storage class groups it may use, one bit each
 	MinTrash, MaxTrash uint32 // seconds
 	RootUID, RootGID   uint32
 	MapUID, MapGID     uint32
@@ -217,23 +226,6 @@ type ServerInfo struct {
 	Timeout     Time   // end of maintenance, 0 is none
 }
 
-// LabelMasks is one label expression: an OR of AND-masks (bit 0 is label A);
-// all zero is any server.
-type LabelMasks [4]uint32
-
-// Class is a storage class.
-type Class struct {
-	Name               string
-	AdminOnly          uint8
-	Mode               uint8 // 0 loose, 1 standard, 2 strict
-	ArchDelay          uint16
-	Create, Keep, Arch []LabelMasks // 1..9 each
-	Files, Directories uint64       // derived: nodes of this class
-}
-
-// Ratio is the number of copies that "realsize" counts for a file of c.
-func (c *Class) Ratio() uint8 { return uint8(max(len(c.Keep), len(c.Arch))) }
-
 // Scalars are the single values of an image.
 type Scalars struct {
 	MetaID      uint64
@@ -241,8 +233,10 @@ type Scalars struct {
 	NextSession SessionID
 	NextEdge    uint64
 	MaxInode    Inode
-	LastFreed   Time   // time of the newest entry of the free list, 0 if none is known
-	ClassesUsed uint16 // storage class ids at and above this were never given out
+	LastFreed   Time    // time of the newest entry of the free list, 0 if none is known
+	ClassesUsed uint16  // storage class ids at and above this were never given out
+	Release     Release // of the primary: entries have the effect that they have there; see changelog.SetRelease
+	ECVersion   uint8   // erasure coding in use, since 4.x: 0 none, 1, or 2 with four data parts too
 	Nodes       Counts
 }
 

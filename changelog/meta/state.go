@@ -113,6 +113,7 @@ type State struct {
 	Plocks   Table[Inode, []PosixOwner]
 	Servers  Table[Server, ServerInfo]
 	Classes  Table[uint8, Class]
+	Patterns Table[uint16, Pattern] // by place in the order in which they are tried, from 0 without gap
 	Inodes   InodeTable
 
 	// Pause, if set, may write changed records out to make room. Operations

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"mfsstandby/replicator/events"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/image"
@@ -26,6 +28,7 @@ type daemon struct {
 	log     *slog.Logger
 	console *console
 	started time.Time
+	events  *events.Log
 
 	status func(*control.Status)       // adds what the parts tell
 	view   func() (*image.View, error) // nil: there is no image
@@ -58,7 +61,34 @@ func (d *daemon) begin() (*control.Lock, error) {
 	}
 	d.started = time.Now()
 	lock, err := control.Acquire(d.data, d.role)
-	return lock, busy(err, "one process per data directory: stop it, or give another --data")
+	if err != nil {
+		return nil, busy(err, "one process per data directory: stop it, or give another --data")
+	}
+	if err := d.openEvents(); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	return lock, nil
+}
+
+// eventsName is the file in the data directory that keeps the newest events.
+const eventsName = "events"
+
+// openEvents goes on with the events of earlier processes. A disk that takes
+// no more of them is no reason to stop.
+func (d *daemon) openEvents() error {
+	log, file, err := events.Load(filepath.Join(d.data, eventsName), events.Keep)
+	if err != nil {
+		return err
+	}
+	d.events = log
+	log.Add("process", slog.LevelInfo, events.Started, fmt.Sprintf("%s %s started, process %d", d.role, programVersion(), os.Getpid()))
+	d.parts = append(d.parts, part{"events", func(ctx context.Context) error {
+		if err := file.Run(ctx); err != nil {
+			d.log.Warn("events are no longer kept on disk", "err", err)
+		}
+		return nil
+	}})
+	return nil
 }
 
 // makeDurable makes a directory that a loss of power leaves in its place.
@@ -138,6 +168,7 @@ func (d *daemon) reloadConfig() {
 	for _, do := range d.reload {
 		do()
 	}
+	d.events.Add("process", slog.LevelInfo, events.Configured, "configuration read again")
 	d.log.Info("configuration read again", "file", d.console.config.path, "changed", changed)
 	if len(needRestart) > 0 {
 		d.log.Warn("changed settings that need a restart", "keys", needRestart)

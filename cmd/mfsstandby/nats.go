@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
 )
 
@@ -73,9 +74,9 @@ func connectPatiently(ctx context.Context, cfg stream.Config) (*stream.Conn, err
 
 // connect starts the embedded server, if that is what is wanted, and connects.
 // stop undoes both.
-func (n *natsFlags) connect(ctx context.Context, data string, log *slog.Logger) (conn *stream.Conn, stop func(), err error) {
+func (n *natsFlags) connect(ctx context.Context, data string, log *slog.Logger, told *events.Log) (conn *stream.Conn, stop func(), err error) {
 	cfg := n.client
-	cfg.Log = log
+	cfg.Log, cfg.Events = log, told
 	stop = func() {}
 	if cfg.URL == "" {
 		cfg.Server, err = stream.StartServer(stream.ServerConfig{

@@ -91,7 +91,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 			return err
 		}
 	}
-	conn, stop, err := r.nats.connect(ctx, r.data, r.log)
+	conn, stop, err := r.nats.connect(ctx, r.data, r.log, r.events)
 	if err != nil {
 		return err
 	}

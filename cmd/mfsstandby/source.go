@@ -58,6 +58,6 @@ func (s *sourceFlags) config(d *daemon, files []string) replicator.Config {
 	cfg.Dir = filepath.Join(d.data, "tap")
 	cfg.SpoolMax = int64(*s.spoolMax)
 	cfg.MetaID = uint64(*s.metaid)
-	cfg.Logger = d.log
+	cfg.Logger, cfg.Events = d.log, d.events
 	return cfg
 }

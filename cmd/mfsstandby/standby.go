@@ -80,7 +80,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(ctx, d.data, d.log)
+	conn, stop, err := nats.connect(ctx, d.data, d.log, d.events)
 	if err != nil {
 		return err
 	}
@@ -100,5 +100,5 @@ func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
 	standby.LimitMemory(d.cache)
 	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery,
-		MetaID: uint64(*i.metaid), Logger: d.log}
+		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events}
 }

@@ -55,7 +55,7 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, f
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(ctx, d.data, d.log)
+	conn, stop, err := nats.connect(ctx, d.data, d.log, d.events)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"mfsstandby/replicator/events"
 )
 
 // Config says where NATS is and how to log in.
@@ -29,6 +31,7 @@ type Config struct {
 
 	Timeout time.Duration // of one request to NATS, default 10 s
 	Log     *slog.Logger  // default: slog.Default()
+	Events  *events.Log   // told of a connection that is lost; may be nil
 }
 
 // Validate says what is wrong or contradictory.
@@ -102,9 +105,13 @@ func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				c.log.Warn("connection to NATS lost, reconnecting", "err", err)
+				cfg.Events.Add("nats", slog.LevelWarn, events.NATSAway, "connection to NATS lost, reconnecting: "+err.Error())
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			c.log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			cfg.Events.Add("nats", slog.LevelInfo, events.NATSBack, "connected to NATS again")
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.log.Warn("NATS", "err", err) }),
 	}
 	if cfg.Server != nil {

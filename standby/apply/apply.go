@@ -25,6 +25,7 @@ type Batch struct {
 	Epoch    uint64   // of all its entries
 	Chain    [16]byte // hash chain after its last entry
 	Received time.Time
+	Release  string          // of the primary, "4.59.2"; empty if not known
 	Entries  []meta.RawEntry // the batch owns their memory
 }
 
@@ -134,7 +135,8 @@ type parsed struct {
 	batch   Batch
 	ops     *changelog.Batch
 	entries []changelog.Entry
-	err     error // of the entry behind the last, or of the source
+	release meta.Release // of the primary
+	err     error        // of the entry behind the last, or of the source
 }
 
 // ahead is how many batches are parsed before they are applied.
@@ -158,7 +160,7 @@ func (a *Applier) run(ctx context.Context, until meta.Version) error {
 	go func() {
 		defer close(done)
 		defer close(full)
-		parseAhead(ctx, src, full, empty)
+		parseAhead(ctx, src, a.img.Release(), full, empty)
 	}()
 	defer func() {
 		cancel()
@@ -169,7 +171,7 @@ func (a *Applier) run(ctx context.Context, until meta.Version) error {
 	return a.consume(ctx, full, empty, until)
 }
 
-func parseAhead(ctx context.Context, src Source, full chan<- *parsed, empty <-chan *parsed) {
+func parseAhead(ctx context.Context, src Source, release meta.Release, full chan<- *parsed, empty <-chan *parsed) {
 	for {
 		var p *parsed
 		select {
@@ -181,6 +183,10 @@ func parseAhead(ctx context.Context, src Source, full chan<- *parsed, empty <-ch
 		p.entries = p.entries[:0]
 		p.batch, p.err = src.Next(ctx)
 		if p.err == nil {
+			if r := meta.ParseRelease(p.batch.Release); r != 0 {
+				release = r
+			}
+			p.release = release
 			p.parse()
 		}
 		failed := p.err != nil
@@ -196,6 +202,7 @@ func parseAhead(ctx context.Context, src Source, full chan<- *parsed, empty <-ch
 }
 
 func (p *parsed) parse() {
+	p.ops.SetRelease(p.release)
 	for _, raw := range p.batch.Entries {
 		now, op, err := p.ops.Parse(raw.Text)
 		if err != nil {
@@ -263,6 +270,9 @@ func (a *Applier) apply(p *parsed, until meta.Version) error {
 
 func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until meta.Version) error {
 	return a.img.Update(func(st *meta.State, pos image.Position) (image.Position, error) {
+		if err := changelog.SetRelease(st, p.release); err != nil {
+			return pos, err
+		}
 		for _, e := range part {
 			switch {
 			case until != 0 && pos.Version >= until:
@@ -280,6 +290,9 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 			a.entries.Add(1)
 		}
 		pos.Epoch, pos.Seq = p.batch.Epoch, p.batch.Seq
+		if p.batch.Release != "" {
+			pos.Release = p.batch.Release
+		}
 		pos.Chain = [16]byte{} // known only where a batch ends
 		if last {
 			pos.Chain = p.batch.Chain

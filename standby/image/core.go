@@ -53,6 +53,7 @@ type core struct {
 	plocks   *table[sparsePage[[]meta.PosixOwner]]
 	servers  *table[sparsePage[meta.ServerInfo]]
 	classes  *table[sparsePage[meta.Class]]
+	patterns *table[sparsePage[meta.Pattern]]
 }
 
 // privScalars are the image's own single values.
@@ -85,6 +86,7 @@ func newCore(db *badger.DB, txn *badger.Txn) *core {
 	c.plocks = addTable(c, plockCodec.codec(), true)
 	c.servers = addTable(c, serverCodec.codec(), true)
 	c.classes = addTable(c, classCodec.codec(), true)
+	c.patterns = addTable(c, patternCodec.codec(), true)
 	c.st = c.state(false)
 	return c
 }
@@ -294,5 +296,9 @@ func (c *core) digestScalars() Sum {
 	b = put64(put64(b, c.pub.MetaID), uint64(c.pub.NextChunk))
 	b = put32(b, uint32(c.pub.NextSession))
 	b = put64(b, c.pub.NextEdge)
-	return hashRecord(put32(b, uint32(c.pub.MaxInode)))
+	b = put32(b, uint32(c.pub.MaxInode))
+	if c.pub.ECVersion != 0 { // there was none when images were made first
+		b = append(b, c.pub.ECVersion)
+	}
+	return hashRecord(b)
 }

@@ -166,6 +166,13 @@ func (img *Image) MetaID() uint64 {
 	return img.core.pub.MetaID
 }
 
+// Release returns that of the primary, whose effect entries have.
+func (img *Image) Release() meta.Release {
+	img.shared.RLock()
+	defer img.shared.RUnlock()
+	return img.core.pub.Release
+}
+
 // Committed returns the position that a crash now would leave, and the digest
 // of the state there.
 func (img *Image) Committed() (Position, Sum) {

@@ -177,7 +177,7 @@ func encodeChunks(p *chunkPage, b []byte) []byte {
 		b = putUvarint(b, uint64(c.Version))
 		b = putUvarint(b, uint64(c.LockedTo))
 		b = putUvarint(b, uint64(c.Files))
-		b = putBool(b, c.Archive)
+		b = append(b, c.Flags)
 	}
 	return b
 }
@@ -188,7 +188,7 @@ func decodeChunks(p *chunkPage, b []byte) error {
 	for m := p.present; m != 0; m &= m - 1 {
 		p.c[bits.TrailingZeros32(m)] = meta.Chunk{
 			Version: uint32(r.uvarint()), LockedTo: meta.Time(r.uvarint()),
-			Files: uint32(r.uvarint()), Archive: r.u8() != 0,
+			Files: uint32(r.uvarint()), Flags: r.u8(),
 		}
 	}
 	return r.end()
@@ -203,7 +203,7 @@ func digestChunks(key uint64, p *chunkPage) (sum Sum) {
 		b := append(buf[:0], 'c')
 		b = put64(b, key<<chunkPageBits|uint64(i))
 		b = put32(b, p.c[i].Version)
-		b = putBool(b, p.c[i].Archive)
+		b = append(b, p.c[i].Flags)
 		sum = sum.plus(hashRecord(b))
 	}
 	return sum

@@ -241,11 +241,19 @@ var sessionCodec = sparseCodec[meta.Session]{
 	digest: putSession, // the rest changes without entries
 }
 
+// hasGroups in the place of a umask, which has nine bits, says that the umask
+// and Groups follow: sessions have that since 4.x.
+const hasGroups = 0x8000
+
 func putSession(b []byte, s *meta.Session) []byte {
 	b = put64(b, s.ExportsSum)
 	b = put32(put32(b, s.Peer), uint32(s.Root))
 	b = append(b, s.Flags, s.MinGoal, s.MaxGoal)
-	b = put16(b, s.Umask)
+	if s.Groups != 0 || s.Umask&hasGroups != 0 {
+		b = put16(put16(put16(b, hasGroups), s.Umask), s.Groups)
+	} else {
+		b = put16(b, s.Umask)
+	}
 	for _, v := range [...]uint32{s.MinTrash, s.MaxTrash, s.RootUID, s.RootGID, s.MapUID, s.MapGID, s.Disables} {
 		b = put32(b, v)
 	}
@@ -256,7 +264,9 @@ func getSession(r *reader, s *meta.Session) {
 	s.ExportsSum = r.u64()
 	s.Peer, s.Root = r.u32(), meta.Inode(r.u32())
 	s.Flags, s.MinGoal, s.MaxGoal = r.u8(), r.u8(), r.u8()
-	s.Umask = r.u16()
+	if s.Umask = r.u16(); s.Umask&hasGroups != 0 {
+		s.Umask, s.Groups = r.u16(), r.u16()
+	}
 	for _, v := range [...]*uint32{&s.MinTrash, &s.MaxTrash, &s.RootUID, &s.RootGID, &s.MapUID, &s.MapGID, &s.Disables} {
 		*v = r.u32()
 	}
@@ -330,40 +340,4 @@ var serverCodec = sparseCodec[meta.ServerInfo]{
 
 func putServer(b []byte, v *meta.ServerInfo) []byte {
 	return put32(append(put16(b, v.ID), v.Maintenance), uint32(v.Timeout))
-}
-
-// classCodec's keys are storage class ids.
-var classCodec = sparseCodec[meta.Class]{
-	name: "storage classes", prefix: 'K',
-	put: func(b []byte, c *meta.Class) []byte { return put64(put64(putClass(b, c), c.Files), c.Directories) },
-	get: getClass,
-	extra: func(c *meta.Class) int {
-		return len(c.Name) + 16*(len(c.Create)+len(c.Keep)+len(c.Arch))
-	},
-	digest: putClass,
-}
-
-func putClass(b []byte, c *meta.Class) []byte {
-	b = append(putBytes(b, c.Name), c.AdminOnly, c.Mode)
-	b = put16(b, c.ArchDelay)
-	for _, labels := range [][]meta.LabelMasks{c.Create, c.Keep, c.Arch} {
-		b = putUvarint(b, uint64(len(labels)))
-		for _, l := range labels {
-			for _, m := range l {
-				b = put32(b, m)
-			}
-		}
-	}
-	return b
-}
-
-func getClass(r *reader, c *meta.Class) {
-	c.Name, c.AdminOnly, c.Mode = r.string(), r.u8(), r.u8()
-	c.ArchDelay = r.u16()
-	for _, labels := range []*[]meta.LabelMasks{&c.Create, &c.Keep, &c.Arch} {
-		for range r.count(16) {
-			*labels = append(*labels, meta.LabelMasks{r.u32(), r.u32(), r.u32(), r.u32()})
-		}
-	}
-	c.Files, c.Directories = r.u64(), r.u64()
 }

@@ -29,7 +29,8 @@ type root struct {
 
 const (
 	rootKey    = "R"
-	rootFormat = 1
+	rootFormat = 2
+	oldFormat  = 1 // without what follows privScalars; its pages are read as they are
 )
 
 func (r *root) encode() []byte {
@@ -51,13 +52,15 @@ func (r *root) encode() []byte {
 	}
 	b = put64(put64(put64(b, r.priv.detachedOrder), r.priv.freeHead), r.priv.freeTail)
 	b = putBool(b, r.priv.freeUnordered)
+	b = append(put32(b, uint32(p.Release)), p.ECVersion)
 	return append(b, r.digest.Bytes()...)
 }
 
 func decodeRoot(b []byte) (*root, error) {
 	d := reader{b: b}
-	if f := d.u8(); f != rootFormat {
-		return nil, fmt.Errorf("image has format %d, this program reads format %d: use the release that wrote it, or import anew", f, rootFormat)
+	format := d.u8()
+	if format != rootFormat && format != oldFormat {
+		return nil, fmt.Errorf("image has format %d, this program reads formats %d and %d: use the release that wrote it, or import anew", format, oldFormat, rootFormat)
 	}
 	r := &root{ts: d.u64()}
 	r.pos.Version = meta.Version(d.u64())
@@ -76,6 +79,11 @@ func decodeRoot(b []byte) (*root, error) {
 	}
 	r.priv.detachedOrder, r.priv.freeHead, r.priv.freeTail = d.u64(), d.u64(), d.u64()
 	r.priv.freeUnordered = d.u8() != 0
+	if format == oldFormat {
+		p.Release = meta.Reproduced // none was followed but 3.0.117
+	} else {
+		p.Release, p.ECVersion = meta.Release(d.u32()), d.u8()
+	}
 	sum, err := sumFromBytes(d.take(16))
 	if err != nil || d.end() != nil {
 		return nil, fmt.Errorf("image is damaged: its root record is not valid")

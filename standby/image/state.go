@@ -45,6 +45,7 @@ func (c *core) state(ro bool) *meta.State {
 		Flocks:   sparseTable[meta.Inode, []meta.Flock]{a, c.flocks},
 		Plocks:   sparseTable[meta.Inode, []meta.PosixOwner]{a, c.plocks},
 		Classes:  sparseTable[uint8, meta.Class]{a, c.classes},
+		Patterns: sparseTable[uint16, meta.Pattern]{a, c.patterns},
 		Servers:  serverTable{sparseTable[uint64, meta.ServerInfo]{a, c.servers}},
 	}
 }
@@ -257,7 +258,7 @@ func (t edgeTable) Scan() iter.Seq2[meta.Inode, []meta.Edge] {
 }
 
 // sparseTable is a Table in sparse pages, by a number.
-type sparseTable[K ~uint8 | ~uint32 | ~uint64, V any] struct {
+type sparseTable[K ~uint8 | ~uint16 | ~uint32 | ~uint64, V any] struct {
 	accessor
 	t *table[sparsePage[V]]
 }

@@ -19,7 +19,7 @@ func (in *input) readChunk() (id meta.ChunkID, c meta.Chunk, archive uint8, ok b
 		return 0, c, 0, false
 	}
 	id, archive = meta.ChunkID(binary.BigEndian.Uint64(b)), b[16]
-	c = meta.Chunk{Version: binary.BigEndian.Uint32(b[8:]), LockedTo: meta.Time(binary.BigEndian.Uint32(b[12:])), Archive: archive&1 != 0}
+	c = meta.Chunk{Version: binary.BigEndian.Uint32(b[8:]), LockedTo: meta.Time(binary.BigEndian.Uint32(b[12:])), Flags: archive & meta.ChunkArchive}
 	if id == 0 && (c.Version != 0 || c.LockedTo != 0 || archive != 0) {
 		in.failf("chunk 0 with version %d, locked to %d: neither a chunk nor the end record", c.Version, c.LockedTo)
 	}
@@ -55,7 +55,7 @@ func writeChunks(o *output, st *meta.State) error {
 		o.u64(uint64(id))
 		o.u32(c.Version)
 		o.u32(uint32(locked))
-		o.flag(c.Archive)
+		o.u8(c.Flags & meta.ChunkArchive)
 		o.end()
 		if o.err != nil {
 			return o.err

@@ -89,7 +89,7 @@ func (c *classUse) use(t meta.Type) {
 }
 
 func (l *loader) define(id uint16, c meta.Class) {
-	l.class[id] = classUse{class: c, known: true, ratio: c.Ratio()}
+	l.class[id] = classUse{class: c, known: true, ratio: c.Ratio(false)}
 	l.st.ClassesUsed = max(l.st.ClassesUsed, id+1)
 }
 

@@ -153,12 +153,12 @@ var changes = []struct {
 		c, _ := st.Chunks.Edit(1)
 		c.Version, c.Files = 2, 7
 		c, _ = st.Chunks.Edit(2)
-		c.Archive, c.LockedTo = false, 991
+		c.Flags, c.LockedTo = 0, 991
 		st.Chunks.Delete(3)
 		st.Chunks.Insert(9, meta.Chunk{})
 		st.NextChunk = 10
 	}, []string{
-		`CHNK 0000000000000001 Version: file 1, image 2`, `CHNK 0000000000000002 Archive: file true, image false`, `CHNK 0000000000000002 LockedTo: file 990, image 991`,
+		`CHNK 0000000000000001 Version: file 1, image 2`, `CHNK 0000000000000002 Flags: file 0x01, image 0x00`, `CHNK 0000000000000002 LockedTo: file 990, image 991`,
 		`CHNK 0000000000000003: file {`, `CHNK 0000000000000009: file absent, image {`, `CHNK next chunk: file 4, image 10`,
 	}},
 	{"scalars", func(st *meta.State) { st.MetaID, st.NextEdge = 5, 6 }, []string{`EDGE next edge id: file 9223372036854775786, image 6`, `HEAD MetaID: file 7711329789571386119, image 5`}},

@@ -113,7 +113,7 @@ func fileStats(st *meta.State, ino meta.Inode, n *meta.Node, symlink uint64) met
 	if hasLast {
 		s.Size += lastSize
 	}
-	s.RealSize = s.Size * uint64(n.Ratio)
+	s.RealSize = meta.RealSize(s.Size, n.Ratio)
 	return s
 }
 

@@ -10,6 +10,7 @@ func Empty(st *meta.State, now meta.Time) (Header, error) {
 	l.predefineClasses()
 	const class = 2
 	l.class[class].use(meta.TypeDir)
+	st.Release = meta.Reproduced
 	st.NextChunk, st.NextSession, st.NextEdge, st.MaxInode = 1, 1, meta.EdgeIDMax-1, meta.Root
 	st.Scalars.Nodes = meta.Counts{All: 1, Dirs: 1}
 	st.Nodes.Insert(meta.Root, meta.Node{

@@ -45,6 +45,7 @@ func Read(r io.Reader, st *meta.State, opt ReadOptions) (Header, error) {
 		return h, err
 	}
 	st.MetaID = h.MetaID
+	st.Release = meta.Reproduced
 	st.NextChunk = 1 // should the section be missing
 	st.Inodes.Reserve(0)
 	err = l.in.eachSection(func(s *section, _ []byte, _ uint64) error { return s.load(l) })

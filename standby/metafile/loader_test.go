@@ -333,7 +333,7 @@ func TestDerived(t *testing.T) {
 	}
 	c := contentOf(st)
 	wantScalars := meta.Scalars{
-		MetaID: 0x6B042596554A4B07, NextChunk: 4, NextSession: 3, NextEdge: edgeTop - 20, MaxInode: 12, LastFreed: 410, ClassesUsed: 13,
+		MetaID: 0x6B042596554A4B07, NextChunk: 4, NextSession: 3, NextEdge: edgeTop - 20, MaxInode: 12, LastFreed: 410, ClassesUsed: 13, Release: meta.Reproduced,
 		Nodes: meta.Counts{All: 12, Dirs: 4, Files: 4, Trash: 1, Sustained: 1, TrashBytes: 9},
 	}
 	if c.Scalars != wantScalars {
@@ -474,7 +474,7 @@ func naiveStats(c content, ino meta.Inode) meta.Stats {
 			}
 		}
 		class := c.Classes[n.Class]
-		s.RealSize = s.Size * u64(class.Ratio())
+		s.RealSize = s.Size * u64(class.Ratio(false))
 	}
 	return s
 }

@@ -263,7 +263,7 @@ func (c *checker) contribution(ino meta.Inode, n *meta.Node) meta.Stats {
 		}
 		count(slot.Index, id)
 	}
-	s.RealSize = s.Size * uint64(n.Ratio)
+	s.RealSize = meta.RealSize(s.Size, n.Ratio)
 	return s
 }
 

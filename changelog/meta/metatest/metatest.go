@@ -40,8 +40,9 @@ func New() *meta.State {
 		Servers: newTable[meta.Server, meta.ServerInfo](func(a, b meta.Server) int {
 			return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port))
 		}),
-		Classes: newTable[uint8, meta.Class](cmp.Compare[uint8]),
-		Inodes:  &inodes{used: map[meta.Inode]bool{0: true}},
+		Classes:  newTable[uint8, meta.Class](cmp.Compare[uint8]),
+		Patterns: newTable[uint16, meta.Pattern](cmp.Compare[uint16]),
+		Inodes:   &inodes{used: map[meta.Inode]bool{0: true}},
 	}
 }
 
