@@ -89,6 +89,37 @@ func request[T any, P interface {
 		func(e *Encoder, p any, _ Release) { p.(P).Append(e) }}
 }
 
+// entry is a list of entries that is a packet's whole payload.
+func entry[T any](name string, t Type, decode func(*T, *Decoder) error, appendTo func(*T, *Encoder)) clientForm {
+	return entryMode(name, t, 1, func(p *T, d *Decoder, _ uint8) error { return decode(p, d) },
+		func(p *T, e *Encoder, _ uint8) { appendTo(p, e) })
+}
+
+// entryMode is the same for entries with several forms, which the client's
+// release chooses in the test.
+func entryMode[T any](name string, t Type, modes Release, decode func(*T, *Decoder, uint8) error, appendTo func(*T, *Encoder, uint8)) clientForm {
+	return clientForm{t, name,
+		func(b []byte, c Release) (any, error) {
+			var list []T
+			d := NewDecoder(b)
+			for d.Len() > 0 {
+				var one T
+				if err := decode(&one, d, uint8(c%modes)); err != nil {
+					return nil, err
+				}
+				list = append(list, one)
+			}
+			return list, d.End()
+		},
+		func(e *Encoder, p any, c Release) {
+			e.Begin(t)
+			for _, one := range p.([]T) {
+				appendTo(&one, e, uint8(c%modes))
+			}
+			e.End()
+		}}
+}
+
 // clientForms are all packets of the client port.
 var clientForms = []clientForm{
 	plain[ClientRegister](FuseRegister),
@@ -162,6 +193,26 @@ var clientForms = []clientForm{
 	plain[TrashPathReply](FuseGetTrashPath.Reply()),
 	plain[SetTrashPath](FuseSetTrashPath),
 	plain[ParentsReply](FuseParents.Reply()),
+	plain[MasterInfo](InfoMaster.Reply()),
+	plain[ModuleInfo](InfoModule.Reply()),
+	entry("501 entry", InfoServers.Reply(), (*ServerInfo).Decode, (*ServerInfo).Append),
+	entryMode("509 entry", InfoSessions.Reply(), 5, (*SessionInfo).Decode, (*SessionInfo).Append),
+	entryMode("521 entry", InfoExports.Reply(), 4, (*ExportInfo).Decode, (*ExportInfo).Append),
+	entry("519 entry", InfoQuotas.Reply(), (*QuotaInfo).Decode, (*QuotaInfo).Append),
+	entry("537 entry", InfoPaths.Reply(), (*PathsOfInode).Decode, (*PathsOfInode).Append),
+	entry("543 entry", InfoClasses.Reply(), (*ClassInfo).Decode, (*ClassInfo).Append),
+	entryMode("545 entry", InfoMissing.Reply(), 2, (*MissingChunk).Decode, (*MissingChunk).Append),
+	typed[InfoRequest](InfoSessions),
+	typed[ListRequest](InfoOpenFiles),
+	plain[NodeRequest](InfoNode),
+	typed[ChartRequest](InfoChartData),
+	plain[TreeTest](InfoTreeTest.Reply()),
+	plain[SessionCommandRequest](SessionCommand),
+	plain[ServerCommandRequest](ServerCommand),
+	plain[CreateClass](ClassCreate),
+	plain[ChangeClass](ClassChange),
+	plain[ClassReply](ClassChange.Reply()),
+	plain[ListClasses](ClassList),
 }
 
 func formOf(t testing.TB, name string) clientForm {
@@ -482,6 +533,15 @@ func TestClientLists(t *testing.T) {
 	e.End()
 	if err := pr.Decode(NewDecoder(e.Buf[HeaderSize:])); err != nil || string(NewDecoder(pr.Paths).Text()) != "a/b" {
 		t.Fatalf("%x: got %+v, %v", e.Buf, pr, err)
+	}
+}
+
+func TestClientTypeNames(t *testing.T) {
+	for typ, want := range map[Type]string{FuseLookup: "CLTOMA_FUSE_LOOKUP (406)", FuseLookup.Reply(): "MATOCL_FUSE_LOOKUP (407)",
+		InfoChart.Reply(): "ANTOCL_CHART (505)", FuseForgetChunks: "MATOCL_FUSE_INVALIDATE_CHUNK_CACHE (706)", 999: "packet type 999"} {
+		if got := typ.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 

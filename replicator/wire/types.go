@@ -50,7 +50,11 @@ var typeNames = map[Type]string{
 
 // String returns MooseFS's name of the packet and its number.
 func (t Type) String() string {
-	if name := typeNames[t]; name != "" {
+	name := typeNames[t]
+	if name == "" {
+		name = clientTypeName(t)
+	}
+	if name != "" {
 		return fmt.Sprintf("%s (%d)", name, uint32(t))
 	}
 	return fmt.Sprintf("packet type %d", uint32(t))
