@@ -25,7 +25,7 @@ type Node struct {
 	Parent   Inode
 	NameHash uint32 // HashName of the edge's name
 
-	Rdev   uint32 // devices
+	Rdev   uint32 // devices; of a file or directory with TrashSeconds its trash retention
 	Length uint64 // files: bytes
 	Slots  uint32 // files: size of the chunk table, trailing holes included
 	Used   uint32 // files: slots that hold a chunk
@@ -38,7 +38,30 @@ const (
 	HasAccessACL              // ACLs has an access ACL
 	HasDefaultACL             // ACLs has a default ACL
 	KeepMode                  // 4.x: chunks are back from the archive and stay so; never stored in metadata.mfs
+
+	// TrashSeconds marks a file or directory of a release before 3.0.92, which
+	// kept the trash retention in seconds: they are in Rdev, and TrashHours is
+	// what later releases make of them.
+	TrashSeconds
 )
+
+// SetTrash sets the trash retention as releases before 3.0.92 kept it.
+func (n *Node) SetTrash(seconds uint32) {
+	n.Flags |= TrashSeconds
+	n.Rdev, n.TrashHours = seconds, TrashHoursOf(seconds)
+}
+
+// Trash returns the trash retention in seconds.
+func (n *Node) Trash() uint64 {
+	if n.Flags&TrashSeconds != 0 {
+		return uint64(n.Rdev)
+	}
+	return uint64(n.TrashHours) * 3600
+}
+
+// TrashHoursOf gives a trash retention in hours, as releases since 3.0.92 keep
+// it: rounded up, with the overflow of their 32 and 16 bits.
+func TrashHoursOf(seconds uint32) uint16 { return uint16((seconds + 3599) / 3600) }
 
 // Dir is the part of a directory's node that only directories have. There is
 // one for every node of TypeDir.

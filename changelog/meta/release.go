@@ -18,12 +18,14 @@ func NewRelease(major, minor, patch uint8) Release {
 // Releases at which the text of entries, their effect or the metadata file
 // changed as a whole.
 const (
-	Release16  Release = 1<<16 | 6<<8
-	Release2   Release = 2 << 16
-	Release3   Release = 3 << 16
-	Release4   Release = 4 << 16
-	Reproduced         = Release3 | 117       // the 3.x release that is reproduced exactly
-	Latest             = Release4 | 59<<8 | 2 // and the 4.x one
+	Release16    Release = 1<<16 | 6<<8
+	Release2     Release = 2 << 16
+	Release3     Release = 3 << 16
+	Release4     Release = 4 << 16
+	Reproduced16         = Release16 | 27       // the 1.6 release that is reproduced exactly
+	Reproduced2          = Release2 | 91        // the 2.0 one
+	Reproduced           = Release3 | 117       // the 3.x one
+	Latest               = Release4 | 59<<8 | 2 // and the 4.x one
 )
 
 // ParseRelease reads a release as masters, packages and people write it:

@@ -141,6 +141,11 @@ func (s *State) MakeRoom() {
 	}
 }
 
+// NoEdgeID is where a name without an edge id, which is 0, stands in the list
+// of its directory if there is nothing else to go by: names can be put before
+// and behind it, and before those with ids.
+const NoEdgeID = EdgeIDMax / 2
+
 // HashName is the hash by which names are found.
 func HashName(name []byte) uint32 { return uint32(xxh3.Hash(name)) }
 

@@ -240,7 +240,7 @@ func (t edgeTable) Find(parent, child meta.Inode, hash uint32) ([]byte, bool) {
 
 func (t edgeTable) InsertHead(parent meta.Inode, name []byte, child meta.Inode, dir bool, id uint64) {
 	d := &t.img.dirs.edit(uint64(parent)).val
-	order := id
+	order := cmp.Or(id, meta.NoEdgeID)
 	if d.names > 0 && order >= d.min {
 		order = d.min - 1
 	}
@@ -249,7 +249,7 @@ func (t edgeTable) InsertHead(parent meta.Inode, name []byte, child meta.Inode, 
 
 func (t edgeTable) InsertTail(parent meta.Inode, name []byte, child meta.Inode, dir bool, id uint64) {
 	d := &t.img.dirs.edit(uint64(parent)).val
-	order := id
+	order := cmp.Or(id, meta.NoEdgeID)
 	if d.names > 0 && order <= d.max {
 		order = d.max + 1
 	}

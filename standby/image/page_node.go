@@ -72,6 +72,9 @@ func appendNode(b []byte, n *meta.Node) []byte {
 
 func appendNodeTail(b []byte, n *meta.Node) []byte {
 	b = putUvarint(b, uint64(n.Links))
+	if n.Flags&meta.TrashSeconds != 0 {
+		b = put32(b, n.Rdev)
+	}
 	switch {
 	case n.Type.IsFile():
 		b = putUvarint(b, n.Length)
@@ -115,6 +118,9 @@ func decodeNode(r *reader, n *meta.Node) {
 		r.bad = true
 	}
 	n.Links = uint32(r.uvarint())
+	if n.Flags&meta.TrashSeconds != 0 {
+		n.Rdev = r.u32()
+	}
 	switch {
 	case n.Type.IsFile():
 		n.Length = r.uvarint()
@@ -141,6 +147,9 @@ func digestNodes(key uint64, p *nodePage) (sum Sum) {
 		b := append(buf[:0], 'n')
 		b = put32(b, uint32(key<<nodePageBits)|uint32(i))
 		b = appendNode(b, n)[:5+nodeCore]
+		if n.Flags&meta.TrashSeconds != 0 {
+			b = put32(b, n.Rdev)
+		}
 		switch {
 		case n.Type.IsFile():
 			b = put64(b, n.Length)

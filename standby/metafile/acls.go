@@ -11,7 +11,11 @@ import (
 //
 //	inode:32 type:8 owner:16 group:16 other:16 mask:16 users:16 groups:16
 //	(users+groups)*[id:32 perm:16]
+//
+// PACL 1.0 is the same, but releases before 3.0.98 left masks empty by mistake,
+// which mfsmaster repairs.
 const (
+	aclMask  = 0x11 // first version in which an empty mask is meant
 	aclFixed = 17
 	aclEntry = 6
 	aclPiece = 100 // entries that are written at once
@@ -84,8 +88,19 @@ func (l *loader) acls() error {
 			return l.in.failf("second ACL of type %d of inode %d", rec.key.Type, rec.key.Inode)
 		}
 		n.Flags |= bit
+		if l.in.version < aclMask && !l.old && rec.acl.Mask == 0 {
+			repairACL(&rec.acl, n.Mode)
+		}
 		l.st.ACLs.Insert(rec.key, rec.acl)
 	}
+}
+
+// repairACL gives an ACL without a mask one that permits all, and takes what
+// the mode says for the owner and others.
+func repairACL(a *meta.ACL, mode uint16) {
+	a.User = a.User&^7 | mode>>6&7
+	a.Other = a.Other&^7 | mode&7
+	a.Mask = 7
 }
 
 func writeACLs(o *output, st *meta.State) error {

@@ -10,15 +10,27 @@ import (
 // CHNK 1.1: next chunk:64, records, a zero record. Record:
 //
 //	chunk:64 version:32 locked to:32 archive:8
-const chunkSize = 17
+//
+// CHNK 1.0 has no archive flag.
+const (
+	chunkSize    = 17
+	chunkArchive = 0x11 // first version with the flag
+)
 
 // readChunk reads the next record; archive is the raw flag; false is the end.
 func (in *input) readChunk() (id meta.ChunkID, c meta.Chunk, archive uint8, ok bool) {
-	b := in.next(chunkSize)
+	size := chunkSize
+	if in.version < chunkArchive {
+		size--
+	}
+	b := in.next(size)
 	if b == nil {
 		return 0, c, 0, false
 	}
-	id, archive = meta.ChunkID(binary.BigEndian.Uint64(b)), b[16]
+	id = meta.ChunkID(binary.BigEndian.Uint64(b))
+	if in.version >= chunkArchive {
+		archive = b[16]
+	}
 	c = meta.Chunk{Version: binary.BigEndian.Uint32(b[8:]), LockedTo: meta.Time(binary.BigEndian.Uint32(b[12:])), Flags: archive & meta.ChunkArchive}
 	if id == 0 && (c.Version != 0 || c.LockedTo != 0 || archive != 0) {
 		in.failf("chunk 0 with version %d, locked to %d: neither a chunk nor the end record", c.Version, c.LockedTo)

@@ -28,6 +28,9 @@ type classRecord struct {
 
 // readClass reads the next record; false is the end.
 func (in *input) readClass(rec *classRecord) bool {
+	if in.version < classNames {
+		return in.readOldClass(rec)
+	}
 	b := in.next(classFixed)
 	if b == nil {
 		return false
@@ -40,16 +43,31 @@ func (in *input) readClass(rec *classRecord) bool {
 	if in.err != nil || end {
 		return false
 	}
-	for _, n := range [...]int{create, keep, arch} {
-		if n < 1 || n > maxLabels {
-			in.failf("storage class %d has %d, %d and %d labels to create, keep and archive: each must be 1 to %d", rec.id, create, keep, arch, maxLabels)
-			return false
-		}
+	if !in.labelCounts(rec.id, create, keep, arch) {
+		return false
 	}
 	rec.class.Create = in.labels(create, rec.groups)
 	rec.class.Keep = in.labels(keep, rec.groups)
 	rec.class.Arch = in.labels(arch, rec.groups)
 	return in.err == nil
+}
+
+// nameIt gives a class without name the one that mfsmaster gives it.
+func (rec *classRecord) nameIt() {
+	if rec.class.Name == "" && rec.id >= meta.FirstOwnClass {
+		rec.class.Name = fmt.Sprintf("sclass_%d", rec.id+1-meta.FirstOwnClass)
+	}
+}
+
+// labelCounts checks how many labels a class has.
+func (in *input) labelCounts(id uint16, create, keep, arch int) bool {
+	for _, n := range [...]int{create, keep, arch} {
+		if n < 1 || n > maxLabels {
+			in.failf("storage class %d has %d, %d and %d labels to create, keep and archive: each must be 1 to %d", id, create, keep, arch, maxLabels)
+			return false
+		}
+	}
+	return true
 }
 
 func (in *input) labels(n, groups int) []meta.LabelMasks {
@@ -64,6 +82,14 @@ func (in *input) labels(n, groups int) []meta.LabelMasks {
 
 // classesHead reads the number of or-groups.
 func (in *input) classesHead() (int, error) {
+	if in.version < classNames {
+		if err := in.labelTexts(); err != nil {
+			return 0, err
+		}
+	}
+	if in.version < classGroups {
+		return 1, in.err
+	}
 	n := int(in.u8())
 	if in.err == nil && (n < 1 || n > orGroups) {
 		return 0, in.failf("%d or-groups in label expressions: must be 1 to %d", n, orGroups)
@@ -103,6 +129,7 @@ func (l *loader) predefineClasses() {
 }
 
 func (l *loader) classes() error {
+	l.classesIn = true
 	var rec classRecord
 	var err error
 	if rec.groups, err = l.in.classesHead(); err != nil {
@@ -114,9 +141,7 @@ func (l *loader) classes() error {
 			return l.in.err
 		}
 		own := rec.id >= meta.FirstOwnClass
-		if rec.class.Name == "" && own {
-			rec.class.Name = fmt.Sprintf("sclass_%d", rec.id+1-meta.FirstOwnClass)
-		}
+		rec.nameIt()
 		switch {
 		case rec.id == 0 || rec.id >= meta.MaxClasses:
 			return l.in.failf("bad id of a storage class: %d", rec.id)
@@ -240,6 +265,7 @@ func compareClasses(c *comparer) error {
 		if rec.id >= meta.MaxClasses {
 			return c.in.failf("bad id of a storage class: %d", rec.id)
 		}
+		rec.nameIt()
 		seen[rec.id] = true
 		key := fmt.Sprintf("class %d", rec.id)
 		image, ok := c.st.Classes.Get(uint8(rec.id))
@@ -251,7 +277,7 @@ func compareClasses(c *comparer) error {
 		c.fields("SCLA", key, 0, rec.class, image)
 	}
 	for id, class := range c.st.Classes.Scan(0) {
-		if !seen[id] {
+		if !seen[id] && (id >= meta.FirstOwnClass || c.in.version >= classNames) {
 			c.extra("SCLA", fmt.Sprintf("class %d", id), 0, class)
 		}
 	}

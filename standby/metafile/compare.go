@@ -92,9 +92,18 @@ func Compare(r io.Reader, st *meta.State, opt CompareOptions, report func(Differ
 		c.differ(Difference{Table: "HEAD", Field: "Version", File: fmt.Sprint(h.Version), Image: fmt.Sprint(opt.Version)})
 	}
 	c.scalar("HEAD", "MetaID", h.MetaID, st.MetaID)
+	if h.Format < formatCurrent {
+		c.scalar("HEAD", "max inode", uint64(h.MaxInode), uint64(st.MaxInode))
+		c.scalar("HEAD", "next session", uint64(h.NextSession), uint64(st.NextSession))
+	}
 	next := 0
 	err = c.in.eachSection(func(s *section, _ []byte, _ uint64) error {
-		if next == len(sections) || s.name != sections[next].name {
+		for ; next < len(sections) && s.name != sections[next].name; next++ {
+			if !c.mayMiss(&sections[next]) {
+				return c.in.failf("the sections are not those of a stored file in their order")
+			}
+		}
+		if next == len(sections) {
 			return c.in.failf("the sections are not those of a stored file in their order")
 		}
 		next++
@@ -102,6 +111,9 @@ func Compare(r io.Reader, st *meta.State, opt CompareOptions, report func(Differ
 	})
 	if err == nil && next < len(sections) {
 		err = c.in.failf("section %s is missing", sections[next].name)
+	}
+	if err == nil && h.Format < formatCurrent {
+		c.closed()
 	}
 	if err == nil {
 		err = st.Err()
@@ -117,6 +129,15 @@ func CompareStates(a, b *meta.State, h Header, opt CompareOptions, report func(D
 		return err
 	})
 	return n, err
+}
+
+// mayMiss tells whether a release wrote files without a section.
+func (c *comparer) mayMiss(s *section) bool {
+	switch s.name {
+	case "SCLA", "FLCK", "PLCK": // 2.0
+		return true
+	}
+	return c.in.format < formatCurrent
 }
 
 func (c *comparer) differ(d Difference) {

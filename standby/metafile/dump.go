@@ -39,15 +39,25 @@ func Dump(w io.Writer, r io.Reader, opt DumpOptions) error {
 	}
 	major, minor := '0'+h.Format>>4, '0'+h.Format&0xF
 	d.t = fmt.Appendf(d.t, "# header: MFSM %c.%c (4D46534D20%02X2E%02X)\n", major, minor, major, minor)
-	d.t = fmt.Appendf(d.t, "# version: %d ; fileid: 0x%X\n", h.Version, h.MetaID)
+	if h.Format < formatCurrent {
+		d.t = fmt.Appendf(d.t, "# maxnodeid: %d ; version: %d ; nextsessionid: %d\n", h.MaxInode, h.Version, h.NextSession)
+	} else {
+		d.t = fmt.Appendf(d.t, "# version: %d ; fileid: 0x%X\n", h.Version, h.MetaID)
+	}
 	err = d.in.eachSection(func(s *section, head []byte, length uint64) error {
 		d.rule()
+		if h.Format < formatMarked {
+			return s.dump(d)
+		}
 		d.t = fmt.Appendf(d.t, "# section header: %s (%X) ; length: %d\n", head[:8], head[:8], length)
-		d.t = fmt.Appendf(d.t, "# section type: %s ; version: 0x%02X\n", head[:4], s.version)
+		d.t = fmt.Appendf(d.t, "# section type: %s ; version: 0x%02X\n", head[:4], d.in.version)
 		return s.dump(d)
 	})
 	if err != nil {
 		return errors.Join(err, d.flush())
+	}
+	if h.Format < formatMarked {
+		return d.flush()
 	}
 	d.rule()
 	d.t.str("# MFS END OF FILE MARKER\n", "")

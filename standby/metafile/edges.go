@@ -15,7 +15,22 @@ import (
 // Parent 0 is the trash or sustained, by the child's type; name is a path
 // then. The edges of a directory stand together and in the order of its list;
 // only those of the root may stand in several places.
-const edgeFixed = 18
+//
+// EDGE 1.0 has no ids, which is as if all were 0: the counter then is at its
+// end, so that new edges get none either.
+const (
+	edgeFixed    = 18
+	edgeFixedOld = 10
+	edgeIDs      = 0x11 // first version with ids
+)
+
+// edgesHead reads the next edge id.
+func (in *input) edgesHead() uint64 {
+	if in.version < edgeIDs {
+		return meta.EdgeIDMax
+	}
+	return in.u64()
+}
 
 type edgeRecord struct {
 	parent, child meta.Inode
@@ -25,14 +40,21 @@ type edgeRecord struct {
 
 // readEdge reads the next record; false is the end.
 func (in *input) readEdge(rec *edgeRecord) bool {
-	b := in.next(edgeFixed)
+	size := edgeFixed
+	if in.version < edgeIDs {
+		size = edgeFixedOld
+	}
+	b := in.next(size)
 	if b == nil {
 		return false
 	}
 	rec.parent = meta.Inode(binary.BigEndian.Uint32(b))
 	rec.child = meta.Inode(binary.BigEndian.Uint32(b[4:]))
-	rec.id = binary.BigEndian.Uint64(b[8:])
-	n := int(binary.BigEndian.Uint16(b[16:]))
+	rec.id = 0
+	if in.version >= edgeIDs {
+		rec.id = binary.BigEndian.Uint64(b[8:])
+	}
+	n := int(binary.BigEndian.Uint16(b[size-2:]))
 	if rec.parent == 0 && rec.child == 0 {
 		return false
 	}
@@ -52,7 +74,7 @@ type edgeLoader struct {
 }
 
 func (l *loader) edges() error {
-	l.st.NextEdge = l.in.u64()
+	l.st.NextEdge = l.in.edgesHead()
 	e := edgeLoader{loader: l, current: -1}
 	var rec edgeRecord
 	for {
@@ -245,9 +267,12 @@ func (o *output) buckets(st *meta.State, kind meta.Type, buckets uint32) {
 }
 
 func dumpEdges(d *dumper) error {
-	d.t.hex("# nextedgeid: ", d.in.u64(), 16)
+	if next := d.in.edgesHead(); d.in.version >= edgeIDs {
+		d.t.hex("# nextedgeid: ", next, 16)
+		d.endLine()
+	}
 	var rec edgeRecord
-	for d.endLine() {
+	for first := true; first || d.endLine(); first = false {
 		d.in.begin()
 		if !d.in.readEdge(&rec) {
 			break

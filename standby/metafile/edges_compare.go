@@ -18,7 +18,7 @@ type edgeComparer struct {
 }
 
 func compareEdges(c *comparer) error {
-	c.scalar("EDGE", "next edge id", c.in.u64(), c.st.NextEdge)
+	c.scalar("EDGE", "next edge id", c.in.edgesHead(), c.st.NextEdge)
 	e := edgeComparer{comparer: c}
 	var rec edgeRecord
 	for {

@@ -20,8 +20,9 @@ const (
 	headerSize    = 16
 	headEnd       = int64(len(signature) + headerSize)
 	unknownLength = ^uint64(0) // a section whose writer could not seek back
-	formatCurrent = 0x20       // first format with a metaid and the oldest that is read here
-	formatMarked  = 0x16       // first format that ends in the end marker
+	formatOldest  = 0x15       // of release 1.5 and 1.6; older ones are not read
+	formatMarked  = 0x16       // first format with section headers, which ends in the end marker
+	formatCurrent = 0x20       // first format with a metaid
 )
 
 // Header is what a metadata file says about itself.
@@ -29,6 +30,10 @@ type Header struct {
 	Format  uint8        // of the frame: 0x20 is "2.0"; 0 is a "MFSM NEW" file
 	Version meta.Version // number of the next changelog entry
 	MetaID  uint64       // identity of the cluster, 0 if it has none yet
+
+	// What only files before format 2.0 have in their header.
+	MaxInode    meta.Inode
+	NextSession meta.SessionID
 }
 
 // FormatError tells where a metadata file cannot be accepted, and why.
@@ -59,10 +64,12 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // directory gets its times when a master starts on it.
 var ErrNew = errors.New("is the mark for an empty new file system (MFSM NEW): start mfsmaster on it once, then use the file it stores")
 
-// section is one kind of section: its name, the version that 3.0.117 writes
-// and what can be done with it.
+// section is one kind of section: its name, the oldest version that 3.0.117
+// reads, the one it writes, and what can be done with it. While a body is read,
+// input.version tells which one it is.
 type section struct {
 	name    string
+	oldest  uint8
 	version uint8
 	load    func(*loader) error
 	write   func(*output, *meta.State) error
@@ -73,25 +80,24 @@ type section struct {
 // sections are in the order in which a master writes them, which satisfies
 // what they need of each other.
 var sections = [...]section{
-	{"SESS", 0x15, (*loader).sessions, writeSessions, dumpSessions, compareSessions},
-	{"SCLA", 0x16, (*loader).classes, writeClasses, dumpClasses, compareClasses},
-	{"NODE", 0x14, (*loader).nodes, writeNodes, dumpNodes, compareNodes},
-	{"EDGE", 0x11, (*loader).edges, writeEdges, dumpEdges, compareEdges},
-	{"FREE", 0x10, (*loader).free, writeFree, dumpFree, compareFree},
-	{"QUOT", 0x11, (*loader).quotas, writeQuotas, dumpQuotas, compareQuotas},
-	{"XATR", 0x10, (*loader).xattrs, writeXattrs, dumpXattrs, compareXattrs},
-	{"PACL", 0x11, (*loader).acls, writeACLs, dumpACLs, compareACLs},
-	{"OPEN", 0x10, (*loader).open, writeOpen, dumpOpen, compareOpen},
-	{"FLCK", 0x10, (*loader).flocks, writeFlocks, dumpFlocks, compareFlocks},
-	{"PLCK", 0x10, (*loader).plocks, writePlocks, dumpPlocks, comparePlocks},
-	{"CSDB", 0x13, (*loader).servers, writeServers, dumpServers, compareServers},
-	{"CHNK", 0x11, (*loader).chunks, writeChunks, dumpChunks, compareChunks},
+	{"SESS", 0x10, 0x15, (*loader).sessions, writeSessions, dumpSessions, compareSessions},
+	{"SCLA", 0x10, 0x16, (*loader).classes, writeClasses, dumpClasses, compareClasses},
+	{"NODE", 0x10, 0x14, (*loader).nodes, writeNodes, dumpNodes, compareNodes},
+	{"EDGE", 0x10, 0x11, (*loader).edges, writeEdges, dumpEdges, compareEdges},
+	{"FREE", 0x10, 0x10, (*loader).free, writeFree, dumpFree, compareFree},
+	{"QUOT", 0x10, 0x11, (*loader).quotas, writeQuotas, dumpQuotas, compareQuotas},
+	{"XATR", 0x10, 0x10, (*loader).xattrs, writeXattrs, dumpXattrs, compareXattrs},
+	{"PACL", 0x10, 0x11, (*loader).acls, writeACLs, dumpACLs, compareACLs},
+	{"OPEN", 0x10, 0x10, (*loader).open, writeOpen, dumpOpen, compareOpen},
+	{"FLCK", 0x10, 0x10, (*loader).flocks, writeFlocks, dumpFlocks, compareFlocks},
+	{"PLCK", 0x10, 0x10, (*loader).plocks, writePlocks, dumpPlocks, comparePlocks},
+	{"CSDB", 0x10, 0x13, (*loader).servers, writeServers, dumpServers, compareServers},
+	{"CHNK", 0x10, 0x11, (*loader).chunks, writeChunks, dumpChunks, compareChunks},
 }
 
 // releases tells who wrote the section versions that are not read here.
 var releases = map[string]string{
-	"SESS 1.2": "2.0", "NODE 1.3": "2.0", "QUOT 1.0": "1.7 to 2.0", "PACL 1.0": "2.0", "CSDB 1.2": "2.0", "CHNK 1.0": "1.7 to 2.0",
-	"NODE 1.0": "1.7", "EDGE 1.0": "1.7", "SESS 1.6": "4.x", "SCLA 1.<": "4.x", "PATT 1.1": "4.x", "CHNK 1.2": "4.x",
+	"SESS 1.6": "4.x", "SCLA 1.<": "4.x", "PATT 1.1": "4.x", "CHNK 1.2": "4.x",
 }
 
 // ReadHeader makes the quick check by which a master chooses among metadata
@@ -153,8 +159,8 @@ func parseSignature(b []byte) (uint8, error) {
 }
 
 func parseHeader(format uint8, b []byte) Header {
-	if format < formatCurrent { // max inode:32 version:64 next session:32
-		return Header{Format: format, Version: meta.Version(binary.BigEndian.Uint64(b[4:]))}
+	if format < formatCurrent {
+		return parseOldHeader(format, b)
 	}
 	return Header{Format: format, Version: meta.Version(binary.BigEndian.Uint64(b)), MetaID: binary.BigEndian.Uint64(b[8:])}
 }
@@ -172,18 +178,22 @@ func (in *input) readHead() (Header, error) {
 	if err != nil {
 		return Header{}, in.problem(err)
 	}
-	if format < formatCurrent {
-		return Header{}, in.failf("format %d.%d is not supported (written by release 1.x)", format>>4, format&0xF)
+	if format < formatOldest {
+		return Header{}, in.failf("format %d.%d is not supported (written by a release before 1.5)", format>>4, format&0xF)
 	}
 	if b = in.next(headerSize); b == nil {
 		return Header{}, in.err
 	}
+	in.format = format
 	return parseHeader(format, b), nil
 }
 
 // eachSection reads section headers up to the end marker and the end of the
 // file, and calls visit to consume each body.
 func (in *input) eachSection(visit func(s *section, head []byte, length uint64) error) error {
+	if in.format != 0 && in.format < formatMarked {
+		return in.eachBareSection(visit)
+	}
 	var seen [len(sections)]bool
 	for {
 		in.enter("")
@@ -196,18 +206,25 @@ func (in *input) eachSection(visit func(s *section, head []byte, length uint64) 
 		}
 		head := bytes.Clone(b)
 		length := binary.BigEndian.Uint64(head[8:])
-		i, err := in.findSection(head)
+		i, version, err := in.findSection(head)
 		if err != nil {
 			return err
 		}
-		if seen[i] {
+		if i >= 0 && seen[i] {
 			return in.failf("section %.8s comes twice", head)
 		}
-		seen[i] = true
 		in.enter(string(head[:8]))
+		in.version = version
 		if err := in.limitTo(length); err != nil {
 			return err
 		}
+		if i < 0 {
+			if err := in.skipSection(length); err != nil {
+				return err
+			}
+			continue
+		}
+		seen[i] = true
 		if err := visit(&sections[i], head, length); err != nil {
 			return err
 		}
@@ -217,35 +234,41 @@ func (in *input) eachSection(visit func(s *section, head []byte, length uint64) 
 	}
 }
 
-// findSection returns the index of the section that a header announces. Only
-// the digits of the version are looked at, as mfsmaster does.
-func (in *input) findSection(head []byte) (int, error) {
-	version := (head[5]-'0')&0xF<<4 + (head[7]-'0')&0xF
+// findSection returns the index and the version of the section that a header
+// announces, or -1 if it is to be passed over. Only the digits of the version
+// are looked at, as mfsmaster does.
+func (in *input) findSection(head []byte) (index int, version uint8, err error) {
+	version = (head[5]-'0')&0xF<<4 + (head[7]-'0')&0xF
 	name := string(head[:4])
-	if name == "LABS" { // what SCLA was called before 3.0
+	switch name {
+	case "LABS": // what SCLA was called before 3.0.75
 		name = "SCLA"
+	case "LOCK": // of 1.7; all later releases before 3.0 pass over it too
+		if version == 0x10 && in.format < formatCurrent {
+			return -1, version, nil
+		}
 	}
 	for i := range sections {
 		s := &sections[i]
 		if name != s.name {
 			continue
 		}
-		if version == s.version {
-			return i, nil
+		if version >= s.oldest && version <= s.version {
+			return i, version, nil
 		}
 		by := releases[string(head[:8])]
 		switch {
 		case by != "":
 			by = "release " + by
 		case version < s.version:
-			by = "a release before 3.0.117"
+			by = "no release that is known"
 		default:
 			by = "a release after 3.0.117"
 		}
-		return 0, in.failf("section %q is not supported (written by %s)", head[:8], by)
+		return 0, 0, in.failf("section %q is not supported (written by %s)", head[:8], by)
 	}
 	if by := releases[string(head[:8])]; by != "" {
-		return 0, in.failf("section %q is not supported (written by release %s)", head[:8], by)
+		return 0, 0, in.failf("section %q is not supported (written by release %s)", head[:8], by)
 	}
-	return 0, in.failf("unknown section %q", head[:8])
+	return 0, 0, in.failf("unknown section %q", head[:8])
 }

@@ -26,6 +26,8 @@ type input struct {
 	base     int64 // offset in the file of buf[0]
 	limit    int64 // offset where the section ends, if known
 
+	format  uint8 // of the frame
+	version uint8 // of the section, as if the format had section headers
 	section string
 	start   int64  // offset of the record, for errors
 	record  uint64 // its number

@@ -26,7 +26,11 @@ type loader struct {
 	class    [meta.MaxClasses]classUse
 	attached uint64 // nodes that have at least one edge
 	chunksIn bool   // section CHNK has been read
-	sinceRun int    // records since the State last had a chance to write out
+
+	classesIn bool   // section SCLA has been read
+	old       bool   // the file is of a release before 3.0
+	inNodes   uint64 // open files in section NODE
+	sinceRun  int    // records since the State last had a chance to write out
 }
 
 // Read fills st, which must be empty, from the metadata file r, and returns
@@ -46,6 +50,7 @@ func Read(r io.Reader, st *meta.State, opt ReadOptions) (Header, error) {
 	}
 	st.MetaID = h.MetaID
 	st.Release = meta.Reproduced
+	st.MaxInode, st.NextSession = h.MaxInode, h.NextSession
 	st.NextChunk = 1 // should the section be missing
 	st.Inodes.Reserve(0)
 	err = l.in.eachSection(func(s *section, _ []byte, _ uint64) error { return s.load(l) })

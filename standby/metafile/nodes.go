@@ -29,10 +29,17 @@ type nodeRecord struct {
 	inode   meta.Inode
 	node    meta.Node
 	pathLen uint32
+
+	// Of files before NODE 1.4.
+	trash    uint32 // seconds
+	sessions int    // that have it open; their ids follow the chunks
 }
 
 // readNode reads the fixed part of the next record; false is the end.
 func (in *input) readNode(rec *nodeRecord) bool {
+	if in.version < nodeHours {
+		return in.readOldNode(rec)
+	}
 	kind := meta.Type(in.u8())
 	if kind == meta.TypeNone {
 		return false
@@ -102,8 +109,16 @@ func (in *input) target(rec *nodeRecord) (string, error) {
 }
 
 func (l *loader) nodes() error {
-	l.st.MaxInode = meta.Inode(l.in.u32())
-	l.in.u32() // number of nodes: only a hint, not checked by mfsmaster either
+	head := l.in.nodesHead()
+	if l.in.format >= formatCurrent {
+		l.st.MaxInode = head.maxInode
+	}
+	switch {
+	case l.in.format < formatCurrent:
+		l.old, l.st.Release = true, meta.Reproduced16
+	case l.in.version < nodeHours && !l.classesIn:
+		l.old, l.st.Release = true, meta.Reproduced2
+	}
 	var rec nodeRecord
 	use := func(i uint32, id meta.ChunkID) { l.slot(&rec, i, id) }
 	for {
@@ -120,6 +135,9 @@ func (l *loader) nodes() error {
 		case n.Type.IsFile():
 			counts.Files++
 			if err := l.in.eachSlot(&rec, use); err != nil {
+				return err
+			}
+			if err := l.openers(&rec); err != nil {
 				return err
 			}
 		case n.Type == meta.TypeDir:
@@ -154,6 +172,9 @@ func (l *loader) checkNode(rec *nodeRecord) error {
 	}
 	if n.Class == 0 {
 		return l.in.failf("node %d has storage class 0", rec.inode)
+	}
+	if l.old {
+		n.SetTrash(rec.trash)
 	}
 	return nil
 }
@@ -295,14 +316,14 @@ func (o *output) fileTail(length uint64, ids []meta.ChunkID) {
 const nodeLetters = "?-DLFBCSTR"
 
 func dumpNodes(d *dumper) error {
-	b := d.in.next(8)
-	if b == nil {
-		return d.in.err
+	head := d.in.nodesHead()
+	if head.has {
+		d.t.num("# maxinode: ", uint64(head.maxInode), 0)
+		d.t.num(" ; hashelements: ", uint64(head.count), 0)
+		d.endLine()
 	}
-	d.t.num("# maxinode: ", uint64(binary.BigEndian.Uint32(b)), 0)
-	d.t.num(" ; hashelements: ", uint64(binary.BigEndian.Uint32(b[4:])), 0)
 	var rec nodeRecord
-	for d.endLine() {
+	for first := true; first || d.endLine(); first = false {
 		d.in.begin()
 		if !d.in.readNode(&rec) {
 			break
@@ -323,6 +344,11 @@ func dumpNodes(d *dumper) error {
 			if err := d.slots(&rec); err != nil {
 				return err
 			}
+			if d.in.version < nodeHours {
+				if err := d.openers(&rec); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return d.in.err
@@ -334,13 +360,20 @@ func (d *dumper) node(rec *nodeRecord) {
 	d.t.num("|i:", uint64(rec.inode), 10)
 	d.t.num("|#:", uint64(n.Class), 0)
 	d.t.hex("|e:0x", uint64(n.Eattr), 2)
-	d.t.hex("|w:0x", uint64(n.Winattr), 1)
+	if d.in.version >= nodeHours {
+		d.t.hex("|w:0x", uint64(n.Winattr), 1)
+	}
 	d.t.oct("|m:0", uint64(n.Mode), 4)
 	d.t.num("|u:", uint64(n.UID), 10)
 	d.t.num("|g:", uint64(n.GID), 10)
 	d.t.num("|a:", uint64(n.Atime), 10)
 	d.t.num(",m:", uint64(n.Mtime), 10)
 	d.t.num(",c:", uint64(n.Ctime), 10)
+	if d.in.version < nodeHours {
+		d.t.num("|t:", uint64(rec.trash), 10)
+		d.t.str("s", "")
+		return
+	}
 	d.t.num("|t:", uint64(n.TrashHours), 5)
 	d.t.str("h", "")
 }
@@ -367,8 +400,13 @@ func (d *dumper) slots(rec *nodeRecord) error {
 }
 
 func compareNodes(c *comparer) error {
-	c.scalar("NODE", "max inode", uint64(c.in.u32()), uint64(c.st.MaxInode))
-	c.scalar("NODE", "count", uint64(c.in.u32()), c.st.Scalars.Nodes.All)
+	head := c.in.nodesHead()
+	if head.has {
+		c.scalar("NODE", "max inode", uint64(head.maxInode), uint64(c.st.MaxInode))
+	}
+	if c.in.version >= nodeCounted {
+		c.scalar("NODE", "count", uint64(head.count), c.st.Scalars.Nodes.All)
+	}
 	var rec nodeRecord
 	for {
 		c.in.begin()
@@ -400,6 +438,12 @@ func (c *comparer) node(rec *nodeRecord, image *meta.Node, have bool) error {
 		file.Class = 0 // as mfsmaster loads it
 	}
 	stored := *image
+	if stored.Flags&meta.TrashSeconds != 0 && c.in.version < nodeHours {
+		file.Rdev = rec.trash
+	}
+	if !stored.Type.IsDevice() && c.in.version >= nodeHours {
+		stored.Rdev = 0
+	}
 	stored.Flags, stored.Ratio, stored.Links, stored.Parent, stored.NameHash = 0, 0, 0, 0, 0
 	stored.Slots, stored.Used, stored.Chunk0, file.Slots = 0, 0, 0, 0
 	if have && file != stored {
@@ -413,7 +457,10 @@ func (c *comparer) node(rec *nodeRecord, image *meta.Node, have bool) error {
 		}
 		return err
 	case rec.node.Type.IsFile():
-		return c.slots(rec, image, have)
+		if err := c.slots(rec, image, have); err != nil {
+			return err
+		}
+		return c.openers(rec)
 	}
 	return nil
 }

@@ -82,15 +82,27 @@ func compareOpen(c *comparer) error {
 		if !ok {
 			break
 		}
-		seen := c.known[s]
-		if seen == nil {
-			continue // mfsmaster drops it
-		}
-		seen.add(uint64(ino))
-		if !c.st.Open.Has(s, ino) {
-			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: "open", Image: absent})
+		if c.known[s] != nil { // else mfsmaster drops it
+			c.opened(s, ino)
 		}
 	}
+	c.closed()
+	return c.in.err
+}
+
+// opened compares an open file of the file.
+func (c *comparer) opened(s meta.SessionID, ino meta.Inode) {
+	if c.known[s] == nil {
+		c.known[s] = &idSet{}
+	}
+	c.known[s].add(uint64(ino))
+	if !c.st.Open.Has(s, ino) {
+		c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: "open", Image: absent})
+	}
+}
+
+// closed reports what only the State has open.
+func (c *comparer) closed() {
 	for s, ino := range c.st.Open.Scan() {
 		seen, stored := c.known[s]
 		if stored && seen == nil {
@@ -100,5 +112,4 @@ func compareOpen(c *comparer) error {
 			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: absent, Image: "open"})
 		}
 	}
-	return c.in.err
 }

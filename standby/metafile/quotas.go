@@ -10,14 +10,32 @@ import (
 //
 //	inode:32 grace:32 exceeded:8 flags:8 soft time:32 soft and hard inodes:32,
 //	soft and hard length:64, soft and hard size:64, soft and hard real size:64
-const quotaSize = 70
+//
+// QUOT 1.0 has no grace; mfsmaster puts the one it is configured with, by
+// default a week.
+const (
+	quotaSize    = 70
+	quotaGrace   = 0x11 // first version with grace
+	defaultGrace = 7 * 86400
+)
 
 func (in *input) readQuota() (ino meta.Inode, q meta.Quota, ok bool) {
-	b := in.next(quotaSize)
+	size := quotaSize
+	if in.version < quotaGrace {
+		size -= 4
+	}
+	b := in.next(size)
 	if b == nil {
 		return 0, q, false
 	}
 	be := binary.BigEndian
+	if in.version < quotaGrace { // put it in
+		var full [quotaSize]byte
+		copy(full[:], b[:4])
+		be.PutUint32(full[4:], defaultGrace)
+		copy(full[8:], b[4:])
+		b = full[:]
+	}
 	return meta.Inode(be.Uint32(b)), meta.Quota{
 		Grace: be.Uint32(b[4:]), Exceeded: b[8] != 0, Flags: b[9], SoftTime: meta.Time(be.Uint32(b[10:])),
 		SoftInodes: be.Uint32(b[14:]), HardInodes: be.Uint32(b[18:]),

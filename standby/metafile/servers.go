@@ -8,13 +8,26 @@ import (
 )
 
 // CSDB 1.3: count:32 count*[ip:32 port:16 id:16 maintenance:8 end of it:32]
-const serverSize = 13
+//
+// Older versions end before the end of maintenance (1.2), maintenance (1.1) or
+// the id (1.0).
+const (
+	serverSize        = 13
+	serverID          = 0x11 // first version with an id
+	serverMaintenance = 0x12 // first version with maintenance
+	serverTimeout     = 0x13 // first version with its end
+)
+
+// serverSizes are those of a record of version 1.0 and so on.
+var serverSizes = [...]int{6, 8, 9, serverSize}
 
 func (in *input) readServer() (key meta.Server, info meta.ServerInfo, ok bool) {
-	b := in.next(serverSize)
-	if b == nil {
+	raw := in.next(serverSizes[in.version-0x10])
+	if raw == nil {
 		return key, info, false
 	}
+	b := make([]byte, serverSize)
+	copy(b, raw)
 	be := binary.BigEndian
 	key = meta.Server{IP: be.Uint32(b), Port: be.Uint16(b[4:])}
 	return key, meta.ServerInfo{ID: be.Uint16(b[6:]), Maintenance: b[8], Timeout: meta.Time(be.Uint32(b[9:]))}, true
@@ -71,7 +84,17 @@ func dumpServers(d *dumper) error {
 		}
 		d.t.str("CHUNKSERVER|i:", ipText(key.IP))
 		d.t.num("|p:", uint64(key.Port), 5)
-		d.t.num("|#:", uint64(info.ID), 5)
+		if d.in.version >= serverID {
+			d.t.num("|#:", uint64(info.ID), 5)
+		}
+		switch d.in.version {
+		case serverMaintenance:
+			d.t.letter("|m:", info.Maintenance != 0, '1', '0')
+			continue
+		case serverTimeout:
+		default:
+			continue
+		}
 		mode := " ???"
 		if int(info.Maintenance) < len(maintenanceText) {
 			mode = maintenanceText[info.Maintenance]

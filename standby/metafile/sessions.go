@@ -24,6 +24,9 @@ type sessionRecord struct {
 // readSession reads the fixed part of the next record with its counters;
 // false is the end.
 func (in *input) readSession(rec *sessionRecord, counters int) bool {
+	if in.version < sessionDisables {
+		return in.readOldSession(rec, counters)
+	}
 	b := in.next(sessionFixed + 8*counters)
 	if b == nil {
 		return false
@@ -37,15 +40,23 @@ func (in *input) readSession(rec *sessionRecord, counters int) bool {
 		RootUID: be.Uint32(b[37:]), RootGID: be.Uint32(b[41:]), MapUID: be.Uint32(b[45:]), MapGID: be.Uint32(b[49:]),
 		Disables: be.Uint32(b[53:]), Disconnected: meta.Time(be.Uint32(b[57:])),
 	}
-	b = b[sessionFixed:]
-	for i := range min(counters, meta.SessionCounters) { // more are dropped, fewer filled up with 0
-		rec.session.Current[i] = be.Uint32(b[4*i:])
-		rec.session.Last[i] = be.Uint32(b[4*(counters+i):])
-	}
+	rec.counters(b[sessionFixed:], counters)
 	return rec.id != 0
 }
 
+// counters reads the operation counters; more than are known are dropped, fewer
+// filled up with 0.
+func (rec *sessionRecord) counters(b []byte, counters int) {
+	for i := range min(counters, meta.SessionCounters) {
+		rec.session.Current[i] = binary.BigEndian.Uint32(b[4*i:])
+		rec.session.Last[i] = binary.BigEndian.Uint32(b[4*(counters+i):])
+	}
+}
+
 func (in *input) sessionsHead() (next meta.SessionID, counters int) {
+	if in.version < sessionHead {
+		in.oldSessionsHead()
+	}
 	b := in.next(6)
 	if b == nil {
 		return 0, 0
@@ -132,11 +143,17 @@ func dumpSessions(d *dumper) error {
 func (d *dumper) session(rec *sessionRecord, counters int) {
 	s := &rec.session
 	d.t.num("SESSION|s:", uint64(rec.id), 10)
-	d.t.num("|e:#", s.ExportsSum, 0)
+	if d.in.version >= sessionSum {
+		d.t.num("|e:#", s.ExportsSum, 0)
+	}
 	d.t.str("|p:", ipText(s.Peer))
 	d.t.num("|r:", uint64(s.Root), 10)
-	d.t.hex("|f:0x", uint64(s.Flags), 2)
-	d.t.oct("|u:0", uint64(s.Umask), 3)
+	if d.in.version >= sessionUmask {
+		d.t.hex("|f:0x", uint64(s.Flags), 2)
+		d.t.oct("|u:0", uint64(s.Umask), 3)
+	} else {
+		d.t.hex("|f:", uint64(s.Flags), 2)
+	}
 	d.t.num("|g:", uint64(s.MinGoal), 0)
 	d.t.num("-", uint64(s.MaxGoal), 0)
 	d.t.num("|t:", uint64(s.MinTrash), 10)
@@ -148,8 +165,12 @@ func (d *dumper) session(rec *sessionRecord, counters int) {
 		}
 		d.t.num(label, uint64(id), 10)
 	}
-	d.t.hex("|x:0x", uint64(s.Disables), 8)
-	d.t.num("|d:", uint64(s.Disconnected), 10)
+	if d.in.version >= sessionDisables {
+		d.t.hex("|x:0x", uint64(s.Disables), 8)
+	}
+	if d.in.version >= sessionDisconnected {
+		d.t.num("|d:", uint64(s.Disconnected), 10)
+	}
 	d.counters("|c:[", s.Current[:counters])
 	d.counters("|l:[", s.Last[:counters])
 	d.t.raw("|i:", s.Info)

@@ -64,7 +64,7 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 
 // section writes one section with its header.
 func (o *output) section(s *section, st *meta.State, patch io.WriterAt) error {
-	head := sectionHeader(s)
+	head := sectionHeader(s, s.version)
 	if patch == nil {
 		count := &output{now: o.now}
 		if err := s.write(count, st); err != nil {
@@ -92,10 +92,10 @@ func (o *output) section(s *section, st *meta.State, patch io.WriterAt) error {
 }
 
 // sectionHeader returns the header of a section of unknown length.
-func sectionHeader(s *section) (head [headerSize]byte) {
+func sectionHeader(s *section, version uint8) (head [headerSize]byte) {
 	copy(head[:], s.name)
 	head[4], head[6] = ' ', '.'
-	head[5], head[7] = '0'+s.version>>4, '0'+s.version&0xF
+	head[5], head[7] = '0'+version>>4, '0'+version&0xF
 	binary.BigEndian.PutUint64(head[8:], unknownLength)
 	return head
 }

@@ -214,9 +214,9 @@ func TestReadHeader(t *testing.T) {
 		name, file, wantErr string
 		want                Header
 	}{
-		{"good", good, "", Header{0x20, 50, 0x6B042596554A4B07}},
+		{"good", good, "", Header{Format: 0x20, Version: 50, MetaID: 0x6B042596554A4B07}},
 		{"new file system", "MFSM NEW and more", "", Header{Version: 1}},
-		{"1.5", "MFSM 1.5" + string(pack(u32(9), u64(77), u32(3))) + string(make([]byte, 16)), "", Header{Format: 0x15, Version: 77}},
+		{"1.5", "MFSM 1.5" + string(pack(u32(9), u64(77), u32(3))) + string(make([]byte, 16)), "", Header{Format: 0x15, MaxInode: 9, Version: 77, NextSession: 3}},
 		{"empty", "", "not a metadata file: 0 bytes", Header{}},
 		{"short", good[:20], "not a metadata file: 20 bytes", Header{}},
 		{"cut", good[:len(good)-1], "wrong ending", Header{}},

@@ -113,7 +113,7 @@ func (t *edges) InsertHead(parent meta.Inode, name []byte, child meta.Inode, dir
 	if t.index(parent, name) >= 0 {
 		panic("metatest: InsertHead of a name that is present")
 	}
-	order := id
+	order := cmp.Or(id, meta.NoEdgeID)
 	if list := t.m[parent]; len(list) > 0 && list[0].Order <= order {
 		order = list[0].Order - 1
 	}
@@ -122,7 +122,7 @@ func (t *edges) InsertHead(parent meta.Inode, name []byte, child meta.Inode, dir
 }
 
 func (t *edges) InsertTail(parent meta.Inode, name []byte, child meta.Inode, dir bool, id uint64) {
-	order := id
+	order := cmp.Or(id, meta.NoEdgeID)
 	if list := t.m[parent]; len(list) > 0 && list[len(list)-1].Order >= order {
 		order = list[len(list)-1].Order + 1
 	}
