@@ -48,6 +48,24 @@ func ApplyEntry(st *meta.State, e Entry) error {
 	return &ApplyError{Version: e.Version, Text: string(Append(nil, e.Time, e.Op)), Err: err}
 }
 
+// Originate is ApplyEntry for an entry that comes into being here: op's results
+// are not compared but written. They are part of the entry from then on.
+func Originate(st *meta.State, e Entry) error {
+	st.Originate = true
+	defer func() { st.Originate = false }()
+	return ApplyEntry(st, e)
+}
+
+// settle compares a result of an entry with what it gave here, or writes it if
+// the entry comes into being.
+func settle[T comparable](st *meta.State, what string, result *T, got T) error {
+	if st.Originate {
+		*result = got
+		return nil
+	}
+	return match(what, *result, got)
+}
+
 // match compares a result of an entry with what it gave here.
 func match[T comparable](what string, want, got T) error {
 	if want == got {

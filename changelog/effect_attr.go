@@ -23,21 +23,12 @@ const (
 // Apply sets or removes the attribute. A new one goes to the head of the
 // inode's list.
 func (op *SetXattr) Apply(st *meta.State, now meta.Time) error {
-	if len(op.Attr) == 0 || len(op.Attr) > meta.MaxName || len(op.Value) > maxXattrValue || op.Mode > xattrRemove {
-		return inodeError(op.Inode, meta.EINVAL)
-	}
 	n, err := editNode(st, op.Inode)
 	if err != nil {
 		return err
 	}
-	_, exists := st.Xattrs.Get(op.Inode, op.Attr)
-	switch {
-	case exists && op.Mode == xattrCreate:
-		return op.error(meta.EEXIST)
-	case !exists && (op.Mode == xattrReplace || op.Mode == xattrRemove):
-		return op.error(meta.ENOATTR)
-	case !exists && !op.fits(st):
-		return op.error(meta.ERANGE)
+	if err := op.check(st); err != nil {
+		return err
 	}
 	if op.Mode == xattrRemove {
 		st.Xattrs.Delete(op.Inode, op.Attr)
@@ -49,6 +40,23 @@ func (op *SetXattr) Apply(st *meta.State, now meta.Time) error {
 		n.Flags |= meta.HasXattr
 	}
 	n.Ctime = now
+	return nil
+}
+
+// check tells whether the attribute may be set or removed.
+func (op *SetXattr) check(st *meta.State) error {
+	if len(op.Attr) == 0 || len(op.Attr) > meta.MaxName || len(op.Value) > maxXattrValue || op.Mode > xattrRemove {
+		return inodeError(op.Inode, meta.EINVAL)
+	}
+	_, exists := st.Xattrs.Get(op.Inode, op.Attr)
+	switch {
+	case exists && op.Mode == xattrCreate:
+		return op.error(meta.EEXIST)
+	case !exists && (op.Mode == xattrReplace || op.Mode == xattrRemove):
+		return op.error(meta.ENOATTR)
+	case !exists && !op.fits(st):
+		return op.error(meta.ERANGE)
+	}
 	return nil
 }
 
@@ -69,10 +77,8 @@ func (op *SetXattr) error(status meta.Status) error {
 // What is not a directory silently loses "no entry cache".
 func (op *SetEattr) Apply(st *meta.State, now meta.Time) error {
 	c := treeChange{
-		mode: op.Mode,
-		denied: func(n *meta.Node) bool {
-			return !owns(op.UID, n) || n.Eattr&meta.EattrImmutable != 0 && op.Eattr&meta.EattrNoOwner != 0
-		},
+		mode:   op.Mode,
+		denied: op.denied,
 		set: func(_ meta.Inode, n *meta.Node) (bool, error) {
 			change := op.Eattr
 			if n.Type != meta.TypeDir {
@@ -96,6 +102,11 @@ func (op *SetEattr) Apply(st *meta.State, now meta.Time) error {
 		},
 	}
 	return c.apply(st, op.Inode, &op.Counts)
+}
+
+// denied tells whether the user may not change the attributes of a node.
+func (op *SetEattr) denied(n *meta.Node) bool {
+	return !owns(op.UID, n) || n.Eattr&meta.EattrImmutable != 0 && op.Eattr&meta.EattrNoOwner != 0
 }
 
 // Apply sets or removes the quota. A grace period of 0 keeps the one before.

@@ -49,10 +49,10 @@ func setClass(st *meta.State, ino meta.Inode, n *meta.Node, class uint8) error {
 
 // Apply sets the storage class of a node or a tree.
 func (op *SetSClass) Apply(st *meta.State, now meta.Time) error {
-	kind := op.Mode & modeKind
-	if op.Src == 0 || op.Dst == 0 || op.Dst >= meta.FirstOwnClass && (kind == modeIncrease || kind == modeDecrease) {
-		return inodeError(op.Inode, meta.EINVAL)
+	if status := op.checkMode(); status != meta.OK {
+		return inodeError(op.Inode, status)
 	}
+	kind := op.Mode & modeKind
 	c := treeChange{
 		mode:     op.Mode,
 		dataOnly: true,
@@ -75,29 +75,34 @@ func (op *SetSClass) Apply(st *meta.State, now meta.Time) error {
 // without permission tells: only if the session was no admin and met such a
 // class it is greater than the number of nodes that belong to others.
 func (op *SetSClass) denied(st *meta.State) func(*meta.Node) bool {
-	notOwned := func(n *meta.Node) bool {
-		return !owns(op.UID, n) || n.Eattr&meta.EattrImmutable != 0
-	}
-	adminOnly := map[uint8]bool{}
-	for id, class := range st.Classes.Scan(0) {
-		if class.AdminOnly != 0 {
-			adminOnly[id] = true
-		}
-	}
-	if len(adminOnly) == 0 {
+	notOwned := func(n *meta.Node) bool { return notChangeable(op.UID, n) }
+	adminOnly := adminClasses(st)
+	if len(adminOnly) == 0 || op.count(st, notOwned) == op.NotPermitted {
 		return notOwned
 	}
-	var count uint32
+	return func(n *meta.Node) bool { return notOwned(n) || adminOnly[op.Dst] || adminOnly[n.Class] }
+}
+
+// adminClasses are the ids of the storage classes of administrators.
+func adminClasses(st *meta.State) map[uint8]bool {
+	ids := map[uint8]bool{}
+	for id, class := range st.Classes.Scan(0) {
+		if class.AdminOnly != 0 {
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
+// count is the number of nodes that the user is denied to change.
+func (op *SetSClass) count(st *meta.State, denied func(*meta.Node) bool) (count uint32) {
 	_ = walk(st, op.Inode, op.Mode&modeRecursive != 0, func(ino meta.Inode) error {
-		if n, _ := st.Nodes.Get(ino); hasData(&n) && notOwned(&n) {
+		if n, _ := st.Nodes.Get(ino); hasData(&n) && denied(&n) {
 			count++
 		}
 		return nil
 	})
-	if count == op.NotPermitted {
-		return notOwned
-	}
-	return func(n *meta.Node) bool { return notOwned(n) || adminOnly[op.Dst] || adminOnly[n.Class] }
+	return count
 }
 
 // Apply sets what was the goal and is now a predefined storage class.
@@ -156,13 +161,13 @@ func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 	if single && op.UID == 0 && op.Command == archSet {
 		notChanged = max(notChanged, op.NotChanged)
 	}
-	if err := match("number of changed chunks", op.Changed, changed); err != nil {
+	if err := settle(st, "number of changed chunks", &op.Changed, changed); err != nil {
 		return err
 	}
-	if err := match("number of unchanged chunks", op.NotChanged, notChanged); err != nil {
+	if err := settle(st, "number of unchanged chunks", &op.NotChanged, notChanged); err != nil {
 		return err
 	}
-	return match("number of inodes without permission", op.NotPermitted, notPermitted)
+	return settle(st, "number of inodes without permission", &op.NotPermitted, notPermitted)
 }
 
 // setArchive sets or clears the archive flag of all chunks of a file and
@@ -187,12 +192,7 @@ func setArchive(st *meta.State, ino meta.Inode, archive bool) (changed uint64) {
 
 // findClass returns the storage class of a name.
 func findClass(st *meta.State, name []byte) (id uint8, class *meta.Class, ok bool) {
-	for i, c := range st.Classes.Scan(0) {
-		if c.Name == string(name) {
-			id = i
-			break
-		}
-	}
+	id = classID(st, name)
 	class, ok = st.Classes.Edit(id) // there is no class 0
 	return id, class, ok
 }
@@ -213,8 +213,21 @@ func newClassID(st *meta.State) (uint16, bool) {
 	return id, true
 }
 
-// insertClass makes a class; want is its id in the entry.
-func insertClass(st *meta.State, name []byte, want uint16, class meta.Class) error {
+// classRoom tells whether there can be one more class.
+func classRoom(st *meta.State) bool {
+	if st.ClassesUsed < meta.MaxClasses {
+		return true
+	}
+	for id := meta.MaxClasses - 1; id > 0; id-- {
+		if _, ok := st.Classes.Get(uint8(id)); !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// insertClass makes a class; result is its id in the entry.
+func insertClass(st *meta.State, name []byte, result *uint16, class meta.Class) error {
 	if _, _, exists := findClass(st, name); exists {
 		return classError(name, meta.ECLASSEXISTS)
 	}
@@ -222,7 +235,7 @@ func insertClass(st *meta.State, name []byte, want uint16, class meta.Class) err
 	if !ok {
 		return classError(name, meta.ECLASSLIMIT)
 	}
-	if err := match("storage class", want, id); err != nil {
+	if err := settle(st, "storage class", result, id); err != nil {
 		return err
 	}
 	class.Name = string(name)
@@ -244,7 +257,7 @@ func (op *SCSet) Apply(st *meta.State, _ meta.Time) error {
 		Create: slices.Clone(op.Create), Keep: slices.Clone(op.Keep), Arch: slices.Clone(op.Arch),
 	}
 	if op.New != 0 {
-		return insertClass(st, op.Class, op.ID, class)
+		return insertClass(st, op.Class, &op.ID, class)
 	}
 	id, old, ok := findClass(st, op.Class)
 	if !ok {
@@ -252,7 +265,7 @@ func (op *SCSet) Apply(st *meta.State, _ meta.Time) error {
 	}
 	class.Name, class.Files, class.Directories = old.Name, old.Files, old.Directories
 	*old = class
-	return match("storage class", op.ID, uint16(id))
+	return settle(st, "storage class", &op.ID, uint16(id))
 }
 
 // Apply copies the class.
@@ -261,10 +274,10 @@ func (op *SCDup) Apply(st *meta.State, _ meta.Time) error {
 	if !ok {
 		return classError(op.Src, meta.ENOSUCHCLASS)
 	}
-	if err := match("source storage class", op.SrcID, uint16(id)); err != nil {
+	if err := settle(st, "source storage class", &op.SrcID, uint16(id)); err != nil {
 		return err
 	}
-	return insertClass(st, op.Dst, op.DstID, *src)
+	return insertClass(st, op.Dst, &op.DstID, *src)
 }
 
 // Apply renames the class, which must not be a predefined one.
@@ -276,7 +289,7 @@ func (op *SCRen) Apply(st *meta.State, _ meta.Time) error {
 	if id < meta.FirstOwnClass {
 		return classError(op.Old, meta.EPERM)
 	}
-	if err := match("storage class", op.ID, uint16(id)); err != nil {
+	if err := settle(st, "storage class", &op.ID, uint16(id)); err != nil {
 		return err
 	}
 	if _, _, exists := findClass(st, op.New); exists {
@@ -298,7 +311,7 @@ func (op *SCDel) Apply(st *meta.State, _ meta.Time) error {
 	if class.Files > 0 || class.Directories > 0 {
 		return classError(op.Class, meta.ECLASSINUSE)
 	}
-	if err := match("storage class", op.ID, uint16(id)); err != nil {
+	if err := settle(st, "storage class", &op.ID, uint16(id)); err != nil {
 		return err
 	}
 	st.Classes.Delete(id)

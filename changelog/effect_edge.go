@@ -291,7 +291,7 @@ func (op *Symlink) Apply(st *meta.State, now meta.Time) error {
 		return err
 	}
 	setTarget(st, ino, n, string(op.Target))
-	return match("inode", op.Inode, ino)
+	return settle(st, "inode", &op.Inode, ino)
 }
 
 // setTarget sets where a symlink leads.

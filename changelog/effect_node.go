@@ -11,6 +11,9 @@ const (
 	setGID   = 0o2000
 )
 
+// aclModeValid marks the mode for an access ACL that an ATTR entry has.
+const aclModeValid = 1 << 12
+
 // inheritable are the extra attributes that a new node takes from its
 // directory; NoECache only if it is a directory too.
 const inheritable = ^uint8(meta.EattrSnapshot | meta.EattrUndeletable | meta.EattrAppendOnly | meta.EattrImmutable)
@@ -193,14 +196,13 @@ func (op *Create) Apply(st *meta.State, now meta.Time) error {
 	if op.Type.IsDevice() {
 		n.Rdev = op.Rdev
 	}
-	return match("inode", op.Inode, ino)
+	return settle(st, "inode", &op.Inode, ino)
 }
 
 // Apply sets the attributes and ctime. With an access ACL its user, mask and
 // other parts follow ACLMode; releases before 3.0.98, which do not mark that
 // as valid, get the whole mask.
 func (op *Attr) Apply(st *meta.State, now meta.Time) error {
-	const aclModeValid = 1 << 12
 	n, err := editNode(st, op.Inode)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func (d *SessionData) set(s *meta.Session) {
 // sessions elsewhere.
 func (op *SesAdd) Apply(st *meta.State, _ meta.Time) error {
 	id := st.NextSession
-	if err := match("session", op.Session, id); err != nil {
+	if err := settle(st, "session", &op.Session, id); err != nil {
 		return err
 	}
 	if _, ok := st.Sessions.Get(id); ok {

@@ -32,11 +32,20 @@ func (op *Snapshot) Apply(st *meta.State, now meta.Time) error {
 	if err := s.apply(); err != nil {
 		return err
 	}
+	if st.Originate {
+		s.got.write(op)
+		return nil
+	}
 	want := snapshotCounts{op.InodeXor, op.Removed, op.Same, op.Existing, op.HardLinks, op.New}
 	if want == (snapshotCounts{}) {
 		return nil // old releases gave no results
 	}
 	return s.got.match(&want)
+}
+
+func (c *snapshotCounts) write(op *Snapshot) {
+	op.InodeXor, op.Removed, op.Same = c.inodeXor, c.removed, c.same
+	op.Existing, op.HardLinks, op.New = c.existing, c.hardLinks, c.created
 }
 
 // match compares the results of an entry with those here.
@@ -213,8 +222,9 @@ func (s *snapshot) check() error {
 			}
 			continue
 		}
-		for _, e := range s.st.Edges.List(p.src) {
-			todo = append(todo, pair{e.Child, edge.Child, e.Name})
+		list := s.st.Edges.List(p.src)
+		for i := len(list) - 1; i >= 0; i-- { // the first in the list is looked at first
+			todo = append(todo, pair{list[i].Child, edge.Child, list[i].Name})
 		}
 		s.st.MakeRoom()
 	}

@@ -32,6 +32,12 @@ func owns(uid uint32, n *meta.Node) bool {
 	return uid == 0 || uid == n.UID || n.Eattr&meta.EattrNoOwner != 0
 }
 
+// notChangeable tells whether a user may not change the storage class or trash
+// time of a node.
+func notChangeable(uid uint32, n *meta.Node) bool {
+	return !owns(uid, n) || n.Eattr&meta.EattrImmutable != 0
+}
+
 // treeChange is a change of a node, or of a tree, by a user.
 type treeChange struct {
 	mode     uint8
@@ -60,6 +66,10 @@ func (c *treeChange) apply(st *meta.State, ino meta.Inode, want *Counts) error {
 	}
 	if c.mode&modeRecursive == 0 && got.NotPermitted > 0 {
 		return inodeError(ino, meta.EPERM)
+	}
+	if st.Originate {
+		*want = got
+		return nil
 	}
 	return got.match(want)
 }

@@ -121,6 +121,10 @@ type State struct {
 	// pointer into a table.
 	Pause func()
 
+	// Originate makes operations write the results of their entries, which are
+	// compared otherwise: the entry comes into being here.
+	Originate bool
+
 	err error
 }
 

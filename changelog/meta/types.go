@@ -88,7 +88,7 @@ const (
 // Status is MooseFS's one-byte answer to a request; a nonzero one is an error.
 type Status uint8
 
-// The statuses that replaying an entry can end in.
+// The statuses that replaying an entry or answering a request can end in.
 const (
 	OK              Status = 0
 	EPERM           Status = 1
@@ -101,8 +101,10 @@ const (
 	ECHUNKLOST      Status = 8
 	EINDEXTOOBIG    Status = 10
 	ELOCKED         Status = 11
+	ENOCHUNKSERVERS Status = 12
 	ENOCHUNK        Status = 13
 	ECHUNKBUSY      Status = 14
+	ENOTOPENED      Status = 17
 	EWRONGVERSION   Status = 19
 	ECHUNKEXIST     Status = 20
 	ENOSPACE        Status = 21
@@ -115,6 +117,13 @@ const (
 	ERANGE          Status = 40
 	ENOTFOUND       Status = 41
 	EACTIVE         Status = 42
+	ECSNOTPRESENT   Status = 43
+	EWAITING        Status = 44 // never sent: the answer comes later
+	EAGAIN          Status = 45
+	EINTR           Status = 46
+	ECANCELED       Status = 47
+	ENOENTNOCACHE   Status = 48
+	ENOTADMIN       Status = 49
 	ECLASSEXISTS    Status = 50
 	ECLASSLIMIT     Status = 51
 	ENOSUCHCLASS    Status = 52
@@ -126,6 +135,9 @@ var statusText = map[Status]string{
 	EACCES: "permission denied", EEXIST: "file exists", EINVAL: "invalid argument", ENOTEMPTY: "directory not empty",
 	ECHUNKLOST: "chunk lost", EINDEXTOOBIG: "chunk index too big", ELOCKED: "chunk locked", ENOCHUNK: "no such chunk",
 	ECHUNKBUSY: "chunk is busy", EWRONGVERSION: "wrong chunk version", ECHUNKEXIST: "chunk already exists",
+	ENOCHUNKSERVERS: "no chunkservers", ENOTOPENED: "file is not open", ECSNOTPRESENT: "chunkserver is not present",
+	EWAITING: "waiting", EAGAIN: "try again", EINTR: "interrupted", ECANCELED: "canceled",
+	ENOENTNOCACHE: "no such file or directory (do not cache)", ENOTADMIN: "only for administrators",
 	ENOSPACE: "no space left", ECANTCREATEPATH: "can't create path", EMISMATCH: "result differs",
 	EROFS: "read-only file system", EQUOTA: "quota exceeded", EBADSESSIONID: "bad session id", ENOATTR: "no such attribute",
 	ERANGE: "out of range", ENOTFOUND: "not found", EACTIVE: "chunk is in use", ECLASSEXISTS: "storage class already exists",
