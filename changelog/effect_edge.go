@@ -30,7 +30,7 @@ func linkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, 
 	}
 	countElement(st, parent, isDir, 1)
 	stats := nodeStats(st, ino, child)
-	addStats(st, parent, &stats)
+	st.Dirs.Add(parent, stats)
 	dir.Eattr &^= meta.EattrSnapshot
 	if now > 0 {
 		dir.Mtime, dir.Ctime, child.Ctime = now, now, now
@@ -61,11 +61,11 @@ func unlinkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node
 // countElement adds delta, 1 or -1 modulo 2^32, to the number of edges of a
 // directory, and to that of its subdirectories if the edge leads to one.
 func countElement(st *meta.State, dir meta.Inode, isDir bool, delta uint32) {
-	d, _ := st.Dirs.Edit(dir)
-	d.Elements += delta
+	subdirs := uint32(0)
 	if isDir {
-		d.Subdirs += delta
+		subdirs = delta
 	}
+	st.Dirs.Count(dir, delta, subdirs)
 }
 
 // addLink notes one more name of a node that is not a directory, as its first.
@@ -110,11 +110,11 @@ func removeLink(st *meta.State, ino meta.Inode, n *meta.Node, link meta.HardLink
 // isBelow tells whether dir is top or somewhere below it.
 func isBelow(st *meta.State, dir, top meta.Inode) bool {
 	for dir != top {
-		d, ok := st.Dirs.Get(dir)
-		if !ok || d.Parent == 0 {
+		up, _, ok := st.Dirs.Up(dir)
+		if !ok || up == 0 {
 			return false
 		}
-		dir = d.Parent
+		dir = up
 	}
 	return true
 }
@@ -125,15 +125,15 @@ func trashPath(st *meta.State, parent meta.Inode, name []byte) string {
 	var buf [meta.MaxPath]byte
 	at := len(buf) - copy(buf[len(buf)-len(name):], name)
 	for at > 0 && parent != meta.Root {
-		d, ok := st.Dirs.Get(parent)
-		if !ok || d.Parent == 0 {
+		up, dir, ok := st.Dirs.Up(parent)
+		if !ok || up == 0 {
 			break
 		}
 		at--
 		buf[at] = '/'
-		part := d.Name[max(len(d.Name)-at, 0):]
+		part := dir[max(len(dir)-at, 0):]
 		at -= copy(buf[at-len(part):], part)
-		parent = d.Parent
+		parent = up
 	}
 	return string(buf[at:])
 }

@@ -81,24 +81,11 @@ func nodeStats(st *meta.State, ino meta.Inode, n *meta.Node) meta.Stats {
 	return meta.Stats{Inodes: 1}
 }
 
-// addStats adds s to the totals of dir and of all directories above it. To
-// subtract, add the difference to zero: all is modulo the width.
-func addStats(st *meta.State, dir meta.Inode, s *meta.Stats) {
-	for dir != 0 {
-		d, ok := st.Dirs.Edit(dir)
-		if !ok {
-			return
-		}
-		d.Stats.Add(s)
-		dir = d.Parent
-	}
-}
-
 // subStats subtracts s from the totals of dir and of all directories above it.
 func subStats(st *meta.State, dir meta.Inode, s *meta.Stats) {
 	var negative meta.Stats
 	negative.Sub(s)
-	addStats(st, dir, &negative)
+	st.Dirs.Add(dir, negative)
 }
 
 // statsChanged brings the totals above a file or symlink up to date after a
@@ -111,11 +98,11 @@ func statsChanged(st *meta.State, ino meta.Inode, n *meta.Node, before *meta.Sta
 	}
 	switch {
 	case n.Links == 1:
-		addStats(st, n.Parent, &diff)
+		st.Dirs.Add(n.Parent, diff)
 	case n.Links > 1:
 		links, _ := st.Hard.Get(ino)
 		for _, link := range links { // once per name, also within one directory
-			addStats(st, link.Parent, &diff)
+			st.Dirs.Add(link.Parent, diff)
 		}
 	}
 }

@@ -17,6 +17,21 @@ type Table[K, V any] interface {
 	Scan(from K) iter.Seq2[K, V] // ascending by key, from included; the table must not change meanwhile
 }
 
+// DirTable holds the directories. Adding to the totals of one and of all above
+// it is what nearly every entry does; a storage may put it off until somebody
+// looks.
+type DirTable interface {
+	Table[Inode, Dir]
+	// Add adds to the totals of a directory and of all above it, as far as
+	// they exist.
+	Add(dir Inode, s Stats)
+	// Count adds to Elements and Subdirs of a directory, if it exists, modulo
+	// their width.
+	Count(dir Inode, elements, subdirs uint32)
+	// Up returns where a directory is: Parent and Name of its record.
+	Up(dir Inode) (parent Inode, name string, ok bool)
+}
+
 // EdgeTable holds the names of all directories. Each directory's names have
 // an order ("the list"), newest first.
 type EdgeTable interface {
@@ -97,7 +112,7 @@ type InodeTable interface {
 type State struct {
 	*Scalars
 	Nodes    Table[Inode, Node]
-	Dirs     Table[Inode, Dir]
+	Dirs     DirTable
 	Symlinks Table[Inode, string]
 	Slots    Table[Slot, ChunkID] // chunks of index 1 and above; holes are absent
 	Hard     Table[Inode, []HardLink]

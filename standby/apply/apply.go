@@ -136,6 +136,7 @@ type parsed struct {
 	ops     *changelog.Batch
 	entries []changelog.Entry
 	release meta.Release // of the primary
+	wants   []meta.Wants // of each slice of entries
 	err     error        // of the entry behind the last, or of the source
 }
 
@@ -209,8 +210,21 @@ func (p *parsed) parse() {
 			p.err = &entryError{raw.Version, fmt.Errorf("entry %d: %w", raw.Version, err)}
 			return
 		}
+		p.want(op)
 		p.entries = append(p.entries, changelog.Entry{Version: raw.Version, Time: now, Op: op})
 	}
+}
+
+// want notes what the next entry will look up.
+func (p *parsed) want(op changelog.Op) {
+	i := len(p.entries) / slice
+	if len(p.entries)%slice == 0 {
+		if i == len(p.wants) {
+			p.wants = append(p.wants, meta.Wants{})
+		}
+		p.wants[i].Reset()
+	}
+	changelog.AddWants(&p.wants[i], op)
 }
 
 func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<- *parsed, until meta.Version) error {
@@ -255,9 +269,10 @@ const slice = 256
 // apply applies a batch from where the image is.
 func (a *Applier) apply(p *parsed, until meta.Version) error {
 	entries := p.entries
-	for len(entries) > 0 {
+	for i := 0; len(entries) > 0; i++ {
 		part := entries[:min(slice, len(entries))]
 		entries = entries[len(part):]
+		a.img.Expect(&p.wants[i])
 		if err := a.applySlice(p, part, len(entries) == 0, until); err != nil {
 			return err
 		}

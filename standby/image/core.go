@@ -27,9 +27,10 @@ type core struct {
 	dirty  int64 // bytes of those that are dirty
 	st     *meta.State
 	tables []anyTable
+	later  []*page[dirPage]    // directories with pending totals
 	groups map[uint64][]uint32 // bucketPrefix -> numbers of its nonempty groups, ascending
 
-	freeFrom uint32 // bitmap pages below this are full
+	freeFrom uint32 // words of the bitmap below this are full
 	before   func() // makes the store agree with the cache before a scan
 
 	nodes    *table[nodePage]
@@ -259,17 +260,51 @@ func (c *core) unusedPage(ino meta.Inode) bool {
 
 // lowestFree finds the lowest inode number not in use.
 func (c *core) lowestFree() meta.Inode {
-	for ; ; c.freeFrom++ {
-		p := &c.bitmap.get(uint64(c.freeFrom)).val
-		if p.used == 1<<bitmapBits {
-			continue
-		}
-		for i, w := range p.words {
-			if w != ^uint64(0) {
-				return meta.Inode(c.freeFrom<<bitmapBits | uint32(i<<6) | uint32(bits.TrailingZeros64(^w)))
+	const perPage = 1 << (bitmapBits - 6)
+	for {
+		p := &c.bitmap.get(uint64(c.freeFrom / perPage)).val
+		for i := c.freeFrom % perPage; i < perPage; i++ {
+			if w := p.words[i]; w != ^uint64(0) {
+				return meta.Inode(c.freeFrom<<6 | uint32(bits.TrailingZeros64(^w)))
 			}
+			c.freeFrom++
 		}
 	}
+}
+
+// addTotals notes what is to be added to a directory's totals.
+func (c *core) addTotals(dir meta.Inode, s *meta.Stats) {
+	p := c.dirs.get(uint64(dir))
+	if !p.val.present {
+		return
+	}
+	p.val.pending.Add(s)
+	if !p.val.unsettled {
+		p.val.unsettled = true
+		c.dirs.touch(p)
+		c.later = append(c.later, p)
+	}
+}
+
+// settle adds what is pending to the totals of all directories. Entries that
+// follow one another change the same directories, and near the root all of them
+// do: so each is changed once for hundreds of entries, not once for each. The
+// list grows upwards while it is worked off.
+func (c *core) settle() {
+	for i := 0; i < len(c.later); i++ {
+		d := &c.later[i].val
+		s := d.pending
+		d.pending, d.unsettled = meta.Stats{}, false
+		if s == (meta.Stats{}) {
+			continue
+		}
+		d.Stats.Add(&s)
+		if d.Parent != 0 {
+			c.addTotals(d.Parent, &s)
+		}
+	}
+	clear(c.later)
+	c.later = c.later[:0]
 }
 
 // drop forgets all that is cached.
@@ -278,11 +313,14 @@ func (c *core) drop() {
 		t.drop()
 	}
 	c.mem, c.dirty, c.freeFrom = 0, 0, 0
+	clear(c.later)
+	c.later = c.later[:0]
 	clear(c.groups)
 }
 
 // flush encodes all dirty pages into out and returns the change of digest.
 func (c *core) flush(seq uint64, out *flushBatch) (diff Sum) {
+	c.settle()
 	for _, t := range c.tables {
 		diff = diff.plus(t.flush(seq, out))
 	}

@@ -52,6 +52,7 @@ type Image struct {
 	writer sync.Mutex   // held by whoever changes or flushes
 	shared sync.RWMutex // held for writing while pages change
 	core   *core
+	near   near
 	reader *meta.State // for concurrent readers of core
 
 	root       root // as of the last update; its ts is that of the last flush
@@ -201,6 +202,7 @@ func (img *Image) Update(f func(*meta.State, Position) (Position, error)) error 
 	img.shared.Lock()
 	defer img.shared.Unlock()
 	pos, err := f(img.core.st, img.root.pos)
+	img.core.settle()
 	if err == nil {
 		err = img.core.st.Err()
 	}
@@ -233,6 +235,7 @@ func (img *Image) makeRoom() error {
 // take too much of the cache, and drops clean ones.
 func (img *Image) spill() {
 	c := img.core
+	c.settle()
 	if c.dirty > img.cfg.Cache/2 {
 		if err := img.flush(false); err == nil {
 			err = img.reap(true)

@@ -140,12 +140,27 @@ func (p *pair) other(st *meta.State, ino meta.Inode) {
 			st.Detached.Delete(list[len(list)-1])
 		}
 	case 4:
-		d, _ := st.Dirs.Edit(meta.Inode(1 + p.rng.IntN(testDirs)))
-		d.Stats.Inodes += uint32(ino)
+		p.totals(st, uint32(ino))
 	case 5:
 		if names := st.Xattrs.Names(ino); len(names) > 0 {
 			st.Xattrs.Delete(ino, []byte(names[0]))
 		}
+	}
+}
+
+// totals adds to directories in a tree, and moves one of them within it.
+func (p *pair) totals(st *meta.State, n uint32) {
+	for range 1 + p.rng.IntN(3) {
+		st.Dirs.Add(meta.Inode(1+p.rng.IntN(testDirs)), meta.Stats{Inodes: n, Length: uint64(n) << 20})
+		st.Dirs.Count(meta.Inode(1+p.rng.IntN(testDirs)), n, 1)
+	}
+	if dir := 2 + p.rng.IntN(testDirs-1); p.rng.IntN(3) == 0 {
+		d, _ := st.Dirs.Edit(meta.Inode(dir))
+		d.Parent = meta.Inode(1 + p.rng.IntN(dir-1)) // always a lower number, so that there is no circle
+		st.Dirs.Add(meta.Inode(dir), meta.Stats{Files: n})
+	}
+	if up, name, ok := st.Dirs.Up(meta.Inode(testDirs)); !ok || up == 0 || name == "" {
+		panic("a directory has lost its place")
 	}
 }
 
@@ -155,7 +170,7 @@ func newPair(seed uint64, states ...*meta.State) *pair {
 			st.Inodes.Reserve(ino)
 			if ino > 0 {
 				st.Nodes.Insert(ino, meta.Node{Type: meta.TypeDir, Mode: 0o755})
-				st.Dirs.Insert(ino, meta.Dir{Name: fmt.Sprint("dir", ino)})
+				st.Dirs.Insert(ino, meta.Dir{Parent: ino / 2, Name: fmt.Sprint("dir", ino)})
 			}
 		}
 	}

@@ -39,6 +39,14 @@ func (x *index[P]) find(key uint64) *page[P] {
 	}
 }
 
+// slot reads the slot where a key is looked for first.
+func (x *index[P]) slot(key uint64) uint64 {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	return x.slots[x.home(key)&(len(x.slots)-1)].key
+}
+
 // add puts a page there whose key is absent.
 func (x *index[P]) add(p *page[P]) {
 	if 3*(x.used+1) > 2*len(x.slots) {

@@ -26,6 +26,11 @@ type dirPage struct {
 	names    uint32 // in all buckets
 	buckets  uint32
 	min, max uint64 // bounds of Order of its names
+
+	// What was added to the totals and is not in them yet, nor above: see
+	// core.settle. Never stored.
+	pending   meta.Stats
+	unsettled bool
 }
 
 var dirCodec = codec[dirPage]{

@@ -101,11 +101,41 @@ func (t nodeTable) Scan(from meta.Inode) iter.Seq2[meta.Inode, meta.Node] {
 type dirTable struct{ accessor }
 
 func (t dirTable) Get(ino meta.Inode) (meta.Dir, bool) {
+	t.settle()
 	d := view(t.accessor, t.img.dirs, uint64(ino))
 	return d.Dir, d.present
 }
 
+// settle makes the totals right for the writer; readers look on only when they
+// are.
+func (t dirTable) settle() {
+	if !t.ro && len(t.img.later) > 0 {
+		t.img.settle()
+	}
+}
+
+func (t dirTable) Add(ino meta.Inode, s meta.Stats) {
+	if ino != 0 {
+		t.img.addTotals(ino, &s)
+	}
+}
+
+func (t dirTable) Count(ino meta.Inode, elements, subdirs uint32) {
+	p := t.img.dirs.get(uint64(ino))
+	if p.val.present {
+		t.img.dirs.touch(p)
+		p.val.Elements += elements
+		p.val.Subdirs += subdirs
+	}
+}
+
+func (t dirTable) Up(ino meta.Inode) (meta.Inode, string, bool) {
+	d := view(t.accessor, t.img.dirs, uint64(ino))
+	return d.Parent, d.Name, d.present
+}
+
 func (t dirTable) Edit(ino meta.Inode) (*meta.Dir, bool) {
+	t.settle()
 	p := t.img.dirs.get(uint64(ino))
 	if !p.val.present {
 		return nil, false
@@ -122,6 +152,7 @@ func (t dirTable) Insert(ino meta.Inode, d meta.Dir) *meta.Dir {
 }
 
 func (t dirTable) Delete(ino meta.Inode) {
+	t.settle()
 	p := t.img.dirs.edit(uint64(ino))
 	p.val.Dir, p.val.present = meta.Dir{}, false
 }
@@ -679,7 +710,7 @@ func (t inodeTable) Release(ino meta.Inode) {
 		p.val.used--
 		t.img.bitmap.touch(p)
 	}
-	t.img.freeFrom = min(t.img.freeFrom, uint32(ino>>bitmapBits))
+	t.img.freeFrom = min(t.img.freeFrom, uint32(ino>>6))
 }
 
 func (t inodeTable) freeAt(i uint64) (*page[freePage], int) {

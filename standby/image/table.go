@@ -43,6 +43,7 @@ type table[P any] struct {
 	size     int  // of the page struct
 	pages    index[P]
 	last     uint64     // no greater key was ever stored: no need to look for one
+	recent   *page[P]   // the one that get returned last
 	none     page[P]    // what readers of a resident table find at an absent key
 	ring     []*page[P] // of the pages, in clock order
 	hand     int
@@ -64,6 +65,9 @@ type source interface {
 
 // get returns the page of a key to the writer.
 func (t *table[P]) get(key uint64) *page[P] {
+	if p := t.recent; p != nil && p.key == key {
+		return p
+	}
 	p := t.pages.find(key)
 	if p == nil {
 		if key > t.last {
@@ -74,6 +78,7 @@ func (t *table[P]) get(key uint64) *page[P] {
 		t.add(p)
 	}
 	p.used = true
+	t.recent = p
 	return p
 }
 
@@ -218,11 +223,19 @@ func (t *table[P]) sweep() {
 		if p.dirty || p.stored || t.pages.find(p.key) != p {
 			continue
 		}
-		t.pages.remove(p.key)
-		t.grow(-int64(p.mem))
+		t.forget(p)
 	}
 	clear(t.emptied)
 	t.emptied = t.emptied[:0]
+}
+
+// forget takes a page out of the cache.
+func (t *table[P]) forget(p *page[P]) {
+	t.pages.remove(p.key)
+	t.grow(-int64(p.mem))
+	if t.recent == p {
+		t.recent = nil
+	}
 }
 
 // held returns the bytes of the pages that evict may drop.
@@ -253,8 +266,7 @@ func (t *table[P]) evict(want int64, done uint64) {
 			t.ring[t.hand] = t.ring[last]
 			t.ring[last] = nil
 			t.ring = t.ring[:last]
-			t.pages.remove(p.key)
-			t.grow(-int64(p.mem))
+			t.forget(p)
 			want -= int64(p.mem)
 		}
 	}
@@ -267,6 +279,7 @@ func (t *table[P]) drop() {
 		*t.dirtyMem -= int64(p.mem)
 	}
 	t.pages.clear()
+	t.recent = nil
 	t.ring, t.dirty, t.emptied, t.hand = nil, nil, nil, 0
 }
 

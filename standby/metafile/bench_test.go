@@ -78,6 +78,15 @@ func (t *denseEdges) Scan() iter.Seq2[meta.Inode, []meta.Edge] {
 	}
 }
 
+// denseDirs has what reading and writing a file asks for.
+type denseDirs struct {
+	meta.Table[meta.Inode, meta.Dir]
+}
+
+func (denseDirs) Add(meta.Inode, meta.Stats)                      { panic("not for reading a file") }
+func (denseDirs) Count(meta.Inode, uint32, uint32)                { panic("not for reading a file") }
+func (denseDirs) Up(meta.Inode) (_ meta.Inode, _ string, ok bool) { return 0, "", false }
+
 type denseInodes struct{ meta.InodeTable }
 
 func (denseInodes) Reserve(meta.Inode) {}
@@ -85,7 +94,7 @@ func (denseInodes) Reserve(meta.Inode) {}
 func denseState(inodes int) *meta.State {
 	st := metatest.New()
 	st.Nodes = &dense[meta.Inode, meta.Node]{make([]bool, inodes+2), make([]meta.Node, inodes+2)}
-	st.Dirs = &dense[meta.Inode, meta.Dir]{make([]bool, inodes+2), make([]meta.Dir, inodes+2)}
+	st.Dirs = denseDirs{&dense[meta.Inode, meta.Dir]{make([]bool, inodes+2), make([]meta.Dir, inodes+2)}}
 	st.Chunks = &dense[meta.ChunkID, meta.Chunk]{make([]bool, inodes+2), make([]meta.Chunk, inodes+2)}
 	st.Edges = &denseEdges{lists: make([][]meta.Edge, inodes+2)}
 	st.Inodes = denseInodes{st.Inodes}

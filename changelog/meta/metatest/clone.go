@@ -15,7 +15,7 @@ func Clone(st *meta.State) *meta.State {
 	return &meta.State{
 		Scalars:  &scalars,
 		Nodes:    cloneTable(st.Nodes),
-		Dirs:     cloneTable(st.Dirs),
+		Dirs:     dirs{cloneTable[meta.Inode, meta.Dir](st.Dirs.(dirs).table)},
 		Symlinks: cloneTable(st.Symlinks),
 		Slots:    cloneTable(st.Slots),
 		Hard:     cloneTable(st.Hard),
@@ -35,7 +35,7 @@ func Clone(st *meta.State) *meta.State {
 	}
 }
 
-func cloneTable[K comparable, V any](t meta.Table[K, V]) meta.Table[K, V] {
+func cloneTable[K comparable, V any](t meta.Table[K, V]) *table[K, V] {
 	from := t.(*table[K, V])
 	to := newTable[K, V](from.cmp)
 	for k, v := range from.m {

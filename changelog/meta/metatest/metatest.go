@@ -19,7 +19,7 @@ func New() *meta.State {
 	return &meta.State{
 		Scalars:  &meta.Scalars{},
 		Nodes:    newTable[meta.Inode, meta.Node](cmp.Compare[meta.Inode]),
-		Dirs:     newTable[meta.Inode, meta.Dir](cmp.Compare[meta.Inode]),
+		Dirs:     dirs{newTable[meta.Inode, meta.Dir](cmp.Compare[meta.Inode])},
 		Symlinks: newTable[meta.Inode, string](cmp.Compare[meta.Inode]),
 		Slots: newTable[meta.Slot, meta.ChunkID](func(a, b meta.Slot) int {
 			return cmp.Or(cmp.Compare(a.Inode, b.Inode), cmp.Compare(a.Index, b.Index))
@@ -91,6 +91,28 @@ func (t *table[K, V]) Scan(from K) iter.Seq2[K, V] {
 			}
 		}
 	}
+}
+
+type dirs struct {
+	*table[meta.Inode, meta.Dir]
+}
+
+func (t dirs) Add(dir meta.Inode, s meta.Stats) {
+	for d := t.m[dir]; d != nil; d = t.m[d.Parent] {
+		d.Stats.Add(&s)
+	}
+}
+
+func (t dirs) Count(dir meta.Inode, elements, subdirs uint32) {
+	if d := t.m[dir]; d != nil {
+		d.Elements += elements
+		d.Subdirs += subdirs
+	}
+}
+
+func (t dirs) Up(dir meta.Inode) (meta.Inode, string, bool) {
+	d, ok := t.Get(dir)
+	return d.Parent, d.Name, ok
 }
 
 type edges struct{ m map[meta.Inode][]meta.Edge }
