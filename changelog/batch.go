@@ -18,6 +18,7 @@ type Batch struct {
 	gids  arena[uint32]
 	masks arena[meta.LabelMasks]
 	acl   arena[meta.ACLEntry]
+	exprs arena[[]byte]
 	lex   lexer
 
 	release meta.Release // of the primary; of the next texts
@@ -46,6 +47,7 @@ func (b *Batch) Reset() {
 	b.gids.reset()
 	b.masks.reset()
 	b.acl.reset()
+	b.exprs.reset()
 	b.lex.text = nil
 }
 

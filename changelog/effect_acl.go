@@ -109,6 +109,7 @@ func (op *SetACL) Apply(st *meta.State, now meta.Time) error {
 	n.Mode = op.Mode & modeBits
 	if op.ChangeCtime != 0 {
 		n.Ctime = now
+		touched(st, op.Inode, n, now, meta.ArchModeCtime)
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func (op *SetXattr) Apply(st *meta.State, now meta.Time) error {
 		n.Flags |= meta.HasXattr
 	}
 	n.Ctime = now
+	touched(st, op.Inode, n, now, meta.ArchModeCtime)
 	return nil
 }
 
@@ -79,7 +80,7 @@ func (op *SetEattr) Apply(st *meta.State, now meta.Time) error {
 	c := treeChange{
 		mode:   op.Mode,
 		denied: op.denied,
-		set: func(_ meta.Inode, n *meta.Node) (bool, error) {
+		set: func(ino meta.Inode, n *meta.Node) (bool, error) {
 			change := op.Eattr
 			if n.Type != meta.TypeDir {
 				n.Eattr &^= meta.EattrNoECache
@@ -98,6 +99,7 @@ func (op *SetEattr) Apply(st *meta.State, now meta.Time) error {
 				return false, nil
 			}
 			n.Eattr, n.Ctime = eattr, now
+			touched(st, ino, n, now, meta.ArchModeCtime)
 			return true, nil
 		},
 	}
@@ -109,7 +111,8 @@ func (op *SetEattr) denied(n *meta.Node) bool {
 	return !owns(op.UID, n) || n.Eattr&meta.EattrImmutable != 0 && op.Eattr&meta.EattrNoOwner != 0
 }
 
-// Apply sets or removes the quota. A grace period of 0 keeps the one before.
+// Apply sets or removes the quota. A grace period of 0 keeps the one before;
+// since 4.x it is one like others.
 func (op *Quota) Apply(st *meta.State, _ meta.Time) error {
 	n, ok := st.Nodes.Get(op.Inode)
 	switch {
@@ -129,7 +132,7 @@ func (op *Quota) Apply(st *meta.State, _ meta.Time) error {
 		q = st.Quotas.Insert(op.Inode, meta.Quota{})
 	}
 	grace := op.Grace
-	if grace == 0 {
+	if grace == 0 && !modern(st) {
 		grace = q.Grace
 	}
 	*q = meta.Quota{

@@ -59,18 +59,42 @@ func modifyChunk(st *meta.State, now meta.Time, old, want meta.ChunkID, raise bo
 	return nil
 }
 
-// unlockChunk ends the lock of a chunk, if it still exists.
-func unlockChunk(st *meta.State, id meta.ChunkID) {
+// unlockChunk ends the lock of a chunk, if it still exists. 4.x keeps the time
+// of that: whether a chunk is archived can depend on it.
+func unlockChunk(st *meta.State, now meta.Time, id meta.ChunkID) {
 	if c, ok := st.Chunks.Edit(id); ok {
 		c.LockedTo = 0
+		if modern(st) {
+			c.LockedTo = now - 1
+		}
+	}
+}
+
+// zerosMark is the bit of a chunk's version, in entries and files, that stands
+// for meta.ChunkZeros; the version proper has 30 bits since 4.x.
+const (
+	zerosMark   = 1 << 31
+	versionBits = 1<<30 - 1
+)
+
+// setVersion gives a chunk the version that an entry has.
+func setVersion(st *meta.State, c *meta.Chunk, version uint32) {
+	c.Version = version
+	if !modern(st) {
+		return
+	}
+	c.Version &= versionBits
+	c.Flags &^= meta.ChunkZeros
+	if version&zerosMark != 0 {
+		c.Flags |= meta.ChunkZeros
 	}
 }
 
 // Apply ends the lock. The primary writes the entry before it looks for the
 // chunk, with the id that a client gave: an unknown one has no effect there,
 // while its own replay would stop.
-func (op *Unlock) Apply(st *meta.State, _ meta.Time) error {
-	unlockChunk(st, op.Chunk)
+func (op *Unlock) Apply(st *meta.State, now meta.Time) error {
+	unlockChunk(st, now, op.Chunk)
 	return nil
 }
 
@@ -111,7 +135,20 @@ func (op *SetVersion) Apply(st *meta.State, _ meta.Time) error {
 	if !ok {
 		return chunkError(op.Chunk, meta.ENOCHUNK)
 	}
-	c.Version = op.ChunkVersion
+	setVersion(st, c, op.ChunkVersion)
+	return nil
+}
+
+// Apply takes the chunk out of archive and trash.
+func (op *ChunkFlagsClr) Apply(st *meta.State, now meta.Time) error {
+	c, ok := st.Chunks.Edit(op.Chunk)
+	switch {
+	case !ok:
+		return chunkError(op.Chunk, meta.ENOCHUNK)
+	case c.LockedTo >= now:
+		return chunkError(op.Chunk, meta.ELOCKED)
+	}
+	c.Flags &^= meta.ChunkArchive | meta.ChunkTrash
 	return nil
 }
 

@@ -61,8 +61,12 @@ func (op *SetSClass) Apply(st *meta.State, now meta.Time) error {
 			if !selects(op.Mode, n.Class, op.Dst) && !(kind == modeExchange && n.Class == op.Src) {
 				return false, nil
 			}
+			if err := setClass(st, ino, n, op.Dst); err != nil {
+				return true, err
+			}
 			n.Ctime = now
-			return true, setClass(st, ino, n, op.Dst)
+			touched(st, ino, n, now, meta.ArchModeCtime)
+			return true, nil
 		},
 	}
 	return c.apply(st, op.Inode, &op.Counts)
@@ -122,7 +126,8 @@ const (
 // The primary's background pass writes the same entry for a file, as user 0.
 // It passes by chunks without a valid copy, which the entry does not name, and
 // counts chunks that SETFILECHUNK took out just before. What the flags are is
-// known if all that could change did change.
+// known if all that could change did change. Since 4.x only users do this, and
+// what they set stays (see touched).
 func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 	top, ok := st.Nodes.Get(op.Inode)
 	switch {
@@ -130,6 +135,8 @@ func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 		return inodeError(op.Inode, meta.ENOENT)
 	case !hasData(&top):
 		return inodeError(op.Inode, meta.EPERM)
+	case modern(st) && op.Command > archSet:
+		return inodeError(op.Inode, meta.EINVAL)
 	}
 	// Of a file that may not be changed there is no entry at all, but for the
 	// background pass nothing is immutable.
@@ -140,14 +147,14 @@ func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 		n, _ := st.Nodes.Get(ino)
 		switch {
 		case !n.Type.IsFile():
-		case !owns(op.UID, &n) || n.Eattr&meta.EattrImmutable != 0 && !single:
+		case !owns(op.UID, &n) || n.Eattr&meta.EattrImmutable != 0 && (!single || modern(st)):
 			notPermitted++
 		default:
 			flipped := setArchive(st, ino, op.Command == archSet)
 			changed += flipped
 			notChanged += uint64(n.Used) - flipped
-			if p, ok := st.Nodes.Edit(ino); ok && op.Command == archClear {
-				p.Ctime = now
+			if p, ok := st.Nodes.Edit(ino); ok {
+				op.note(st, now, ino, p)
 			}
 		}
 		return nil
@@ -158,7 +165,7 @@ func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 	if single && notPermitted > 0 {
 		return inodeError(op.Inode, meta.EPERM)
 	}
-	if single && op.UID == 0 && op.Command == archSet {
+	if single && op.UID == 0 && op.Command == archSet && !modern(st) {
 		notChanged = max(notChanged, op.NotChanged)
 	}
 	if err := settle(st, "number of changed chunks", &op.Changed, changed); err != nil {
@@ -168,6 +175,16 @@ func (op *ArchChg) Apply(st *meta.State, now meta.Time) error {
 		return err
 	}
 	return settle(st, "number of inodes without permission", &op.NotPermitted, notPermitted)
+}
+
+// note changes what the command changes of a file beside its chunks.
+func (op *ArchChg) note(st *meta.State, now meta.Time, ino meta.Inode, n *meta.Node) {
+	if op.Command == archClear {
+		n.Ctime = now
+	}
+	if modern(st) {
+		setKeepMode(st, ino, n, op.Command == archClear)
+	}
 }
 
 // setArchive sets or clears the archive flag of all chunks of a file and
@@ -244,17 +261,12 @@ func insertClass(st *meta.State, name []byte, result *uint16, class meta.Class) 
 	return nil
 }
 
-// Apply makes or redefines the class. Files of it keep the number of copies
+// Apply makes or redefines the class; for 4.x see ClassData. Files of it keep the number of copies
 // that their directories count until they change.
 func (op *SCSet) Apply(st *meta.State, _ meta.Time) error {
-	for _, labels := range [][]meta.LabelMasks{op.Create, op.Keep, op.Arch} {
-		if len(labels) == 0 || len(labels) > maxLabels {
-			return classError(op.Class, meta.EINVAL)
-		}
-	}
-	class := meta.Class{
-		AdminOnly: op.AdminOnly, Mode: op.Mode, ArchDelay: op.ArchDelay,
-		Create: slices.Clone(op.Create), Keep: slices.Clone(op.Keep), Arch: slices.Clone(op.Arch),
+	class, err := op.class(st)
+	if err != nil {
+		return err
 	}
 	if op.New != 0 {
 		return insertClass(st, op.Class, &op.ID, class)
@@ -266,6 +278,25 @@ func (op *SCSet) Apply(st *meta.State, _ meta.Time) error {
 	class.Name, class.Files, class.Directories = old.Name, old.Files, old.Directories
 	*old = class
 	return settle(st, "storage class", &op.ID, uint16(id))
+}
+
+// class is what the entry says of the class, without its name.
+func (op *SCSet) class(st *meta.State) (meta.Class, error) {
+	if modern(st) {
+		return op.modernClass(st)
+	}
+	if op.Form != FormMasks {
+		return meta.Class{}, fmt.Errorf("storage class %q as of 4.x, from MooseFS %s: %w", op.Class, st.Release, meta.EINVAL)
+	}
+	for _, labels := range [][]meta.LabelMasks{op.Create, op.Keep, op.Arch} {
+		if len(labels) == 0 || len(labels) > maxLabels {
+			return meta.Class{}, classError(op.Class, meta.EINVAL)
+		}
+	}
+	return meta.Class{
+		AdminOnly: op.AdminOnly, Mode: op.Mode, ArchDelay: op.ArchDelay,
+		Create: slices.Clone(op.Create), Keep: slices.Clone(op.Keep), Arch: slices.Clone(op.Arch),
+	}, nil
 }
 
 // Apply copies the class.
@@ -280,13 +311,13 @@ func (op *SCDup) Apply(st *meta.State, _ meta.Time) error {
 	return insertClass(st, op.Dst, &op.DstID, *src)
 }
 
-// Apply renames the class, which must not be a predefined one.
+// Apply renames the class, which must not be a predefined one before 4.x.
 func (op *SCRen) Apply(st *meta.State, _ meta.Time) error {
 	id, class, ok := findClass(st, op.Old)
 	if !ok {
 		return classError(op.Old, meta.ENOSUCHCLASS)
 	}
-	if id < meta.FirstOwnClass {
+	if id < meta.FirstOwnClass && !modern(st) {
 		return classError(op.Old, meta.EPERM)
 	}
 	if err := settle(st, "storage class", &op.ID, uint16(id)); err != nil {
@@ -299,13 +330,14 @@ func (op *SCRen) Apply(st *meta.State, _ meta.Time) error {
 	return nil
 }
 
-// Apply removes the class, which must be of nobody's and no predefined one.
+// Apply removes the class, which must be of nobody's and before 4.x no
+// predefined one, and the patterns that give it.
 func (op *SCDel) Apply(st *meta.State, _ meta.Time) error {
 	id, class, ok := findClass(st, op.Class)
 	if !ok {
 		return classError(op.Class, meta.ENOSUCHCLASS)
 	}
-	if id < meta.FirstOwnClass {
+	if id < meta.FirstOwnClass && !modern(st) {
 		return classError(op.Class, meta.EPERM)
 	}
 	if class.Files > 0 || class.Directories > 0 {
@@ -315,5 +347,6 @@ func (op *SCDel) Apply(st *meta.State, _ meta.Time) error {
 		return err
 	}
 	st.Classes.Delete(id)
+	removePatterns(st, func(p *meta.Pattern) bool { return p.Class == id })
 	return nil
 }

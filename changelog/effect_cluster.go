@@ -112,11 +112,22 @@ func (op *CSDel) Apply(st *meta.State, _ meta.Time) error {
 // A new file system's root gets its times when the master starts on it, by the
 // same reading of the clock as this entry, which is its first: a root without
 // times is one that waits for it.
+//
+// 4.x takes the clock from the id, whose high half it is, so that every replica
+// has the same.
 func (op *SetMetaID) Apply(st *meta.State, now meta.Time) error {
 	if st.MetaID != 0 && st.MetaID != op.MetaID {
 		return fmt.Errorf("cluster id is %d already: %w", st.MetaID, meta.EINVAL)
 	}
+	first := st.MetaID == 0
 	st.MetaID = op.MetaID
+	if modern(st) {
+		if root, ok := st.Nodes.Edit(meta.Root); ok && first {
+			born := meta.Time(op.MetaID >> 32)
+			root.Atime, root.Mtime, root.Ctime = born, born, born
+		}
+		return nil
+	}
 	if root, ok := st.Nodes.Get(meta.Root); ok && root.Atime == 0 && root.Mtime == 0 && root.Ctime == 0 {
 		n, _ := st.Nodes.Edit(meta.Root)
 		n.Atime, n.Mtime, n.Ctime = now, now, now

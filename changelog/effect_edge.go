@@ -34,6 +34,7 @@ func linkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, 
 	dir.Eattr &^= meta.EattrSnapshot
 	if now > 0 {
 		dir.Mtime, dir.Ctime, child.Ctime = now, now, now
+		touched(st, ino, child, now, meta.ArchModeCtime)
 	}
 }
 
@@ -55,6 +56,7 @@ func unlinkEdge(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node
 	dir.Mtime, dir.Ctime = now, now
 	if now > 0 {
 		child.Ctime = now
+		touched(st, ino, child, now, meta.ArchModeCtime)
 	}
 }
 
@@ -208,7 +210,8 @@ func checkEmpty(st *meta.State, edge meta.Edge) error {
 	return nil
 }
 
-// Apply renames. Even within one directory the name gets a new edge id and
+// Apply renames. With a mode it may exchange two names, which then both are as
+// if renamed, or fail where the new name is used. Even within one directory the name gets a new edge id and
 // goes to the head of the list; of the node itself only ctime changes, also if
 // it is a directory.
 func (op *Move) Apply(st *meta.State, now meta.Time) error {
@@ -224,7 +227,14 @@ func (op *Move) Apply(st *meta.State, now meta.Time) error {
 	if err != nil {
 		return err
 	}
-	if target, ok := st.Edges.Get(op.DstParent, op.DstBase); ok {
+	target, ok := st.Edges.Get(op.DstParent, op.DstBase)
+	switch {
+	case op.Mode == MoveExchange:
+		return op.exchange(st, now, edge.Child, target, ok)
+	case op.Mode == MoveNoReplace && ok:
+		return nameError(op.DstParent, op.DstBase, meta.EEXIST)
+	}
+	if ok {
 		if err := checkEmpty(st, target); err != nil {
 			return err
 		}
@@ -240,6 +250,33 @@ func (op *Move) Apply(st *meta.State, now meta.Time) error {
 	}
 	unlinkEdge(st, now, op.SrcParent, src, op.SrcBase, edge.Child, n)
 	linkEdge(st, now, op.DstParent, dst, op.DstBase, edge.Child, n)
+	// Patterns can be for one user or group, of which the entry tells nothing:
+	// most likely it was the owner who renamed.
+	return applyPatterns(st, edge.Child, n, op.DstBase, n.UID, n.GID)
+}
+
+// exchange lets the two names lead each to the other's node.
+func (op *Move) exchange(st *meta.State, now meta.Time, moved meta.Inode, target meta.Edge, exists bool) error {
+	switch {
+	case !exists:
+		return nameError(op.DstParent, op.DstBase, meta.ENOENT)
+	case target.Dir && isBelow(st, op.SrcParent, target.Child):
+		return inodeError(target.Child, meta.EINVAL)
+	}
+	a, err := editNode(st, moved)
+	if err != nil {
+		return err
+	}
+	b, err := editNode(st, target.Child)
+	if err != nil {
+		return err
+	}
+	src, _ := st.Nodes.Edit(op.SrcParent)
+	dst, _ := st.Nodes.Edit(op.DstParent)
+	unlinkEdge(st, now, op.SrcParent, src, op.SrcBase, moved, a)
+	unlinkEdge(st, now, op.DstParent, dst, op.DstBase, target.Child, b)
+	linkEdge(st, now, op.DstParent, dst, op.DstBase, moved, a)
+	linkEdge(st, now, op.SrcParent, src, op.SrcBase, target.Child, b)
 	return nil
 }
 
@@ -255,7 +292,11 @@ func (op *Move) check(st *meta.State, src, dst *meta.Node) (edge meta.Edge, err 
 	if !ok {
 		return edge, nameError(op.SrcParent, op.SrcBase, meta.ENOENT)
 	}
-	if err := match("inode", op.Inode, edge.Child); err != nil {
+	want := edge.Child
+	if op.Mode == MoveExchange {
+		want = 0 // the entry tells of neither
+	}
+	if err := match("inode", op.Inode, want); err != nil {
 		return edge, err
 	}
 	if dst.Type != meta.TypeDir {

@@ -30,6 +30,7 @@ func (op *Write) Apply(st *meta.State, now meta.Time) error {
 	n.Eattr &^= meta.EattrSnapshot
 	if op.CanModMtime != 0 {
 		n.Mtime, n.Ctime = now, now
+		touched(st, op.Inode, n, now, meta.ArchModeCtime|meta.ArchModeMtime)
 	}
 	return nil
 }
@@ -73,6 +74,7 @@ func (op *Length) Apply(st *meta.State, now meta.Time) error {
 	n.Eattr &^= meta.EattrSnapshot
 	if op.CanModMtime != 0 {
 		n.Mtime, n.Ctime = now, now
+		touched(st, op.Inode, n, now, meta.ArchModeCtime|meta.ArchModeMtime)
 	}
 	return nil
 }
@@ -116,6 +118,10 @@ func (op *AppendChunks) Apply(st *meta.State, now meta.Time) error {
 	refreshRatio(st, dst)
 	statsChanged(st, op.Inode, dst, &before)
 	dst.Mtime, dst.Atime = now, now
+	touched(st, op.Inode, dst, now, meta.ArchModeMtime|meta.ArchModeAtime)
+	if src, ok := st.Nodes.Edit(op.Source); ok {
+		touched(st, op.Source, src, now, meta.ArchModeAtime)
+	}
 	return nil
 }
 
@@ -156,11 +162,12 @@ func (op *Repair) Apply(st *meta.State, now meta.Time) error {
 		if !ok {
 			return chunkError(chunk, meta.ENOCHUNK)
 		}
-		c.Version = op.ChunkVersion
+		setVersion(st, c, op.ChunkVersion)
 	}
 	refreshRatio(st, n)
 	statsChanged(st, op.Inode, n, &before)
 	n.Mtime, n.Ctime = now, now
+	touched(st, op.Inode, n, now, meta.ArchModeCtime|meta.ArchModeMtime)
 	return nil
 }
 
@@ -172,7 +179,7 @@ func (op *Repair) Apply(st *meta.State, now meta.Time) error {
 // chunk. mfsmaster then takes one from the count of Chunk, which the slot does
 // not hold, until its next start counts all again. Here the third chunk loses
 // its slot.
-func (op *Rollback) Apply(st *meta.State, _ meta.Time) error {
+func (op *Rollback) Apply(st *meta.State, now meta.Time) error {
 	n, err := editFile(st, op.Inode, meta.EPERM)
 	if err != nil {
 		return err
@@ -189,7 +196,7 @@ func (op *Rollback) Apply(st *meta.State, _ meta.Time) error {
 		refreshRatio(st, n)
 		statsChanged(st, op.Inode, n, &before)
 	}
-	unlockChunk(st, op.Chunk)
+	unlockChunk(st, now, op.Chunk)
 	return nil
 }
 
@@ -207,7 +214,7 @@ func replaceSlot(st *meta.State, ino meta.Inode, n *meta.Node, index uint32, chu
 
 // Apply takes a lost chunk past the end of a file out of it. The primary keeps
 // such a chunk for a week if no other file holds it, which its own replay
-// misses. It also leaves the totals of the directories as they were until its
+// misses; since 4.x it does not. It also leaves the totals of the directories as they were until its
 // next start; here they are right at once.
 func (op *SetFileChunk) Apply(st *meta.State, now meta.Time) error {
 	n, err := editFile(st, op.Inode, meta.EPERM)
@@ -220,7 +227,7 @@ func (op *SetFileChunk) Apply(st *meta.State, now meta.Time) error {
 	before := fileStats(st, op.Inode, n)
 	old := st.Slot(op.Inode, n, op.Index)
 	replaceSlot(st, op.Inode, n, op.Index, op.Chunk)
-	if c, ok := st.Chunks.Edit(old); ok && c.Files == 0 {
+	if c, ok := st.Chunks.Edit(old); ok && c.Files == 0 && !modern(st) {
 		c.LockedTo = now + unusedTime
 	}
 	statsChanged(st, op.Inode, n, &before)

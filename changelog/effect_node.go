@@ -26,6 +26,7 @@ type creation struct {
 	kind        meta.Type
 	mode, umask uint16
 	uid, gid    uint32
+	copySGID    bool // a directory takes over the set group id bit
 }
 
 // node makes the node, with the lowest unused inode, and links it. A default
@@ -46,13 +47,18 @@ func (c *creation) node(st *meta.State, now meta.Time) (meta.Inode, *meta.Node, 
 			return 0, nil, err
 		}
 	}
+	sgid := false
 	if c.dir.Mode&setGID != 0 {
 		n.GID = c.dir.GID
+		sgid = c.copySGID && c.kind == meta.TypeDir
 	}
 	ino := st.Inodes.Alloc()
 	st.MaxInode = max(st.MaxInode, ino)
 	if c.dir.Flags&meta.HasDefaultACL != 0 {
 		inheritACL(st, c.parent, ino, &n, c.mode)
+	}
+	if sgid {
+		n.Mode |= setGID
 	}
 	countNode(st, &n, 1)
 	if c.kind == meta.TypeDir {
@@ -127,7 +133,9 @@ func clampFree(st *meta.State, now meta.Time) {
 
 // dropName removes a name of a node. With the last one a file goes to the
 // trash if it has a trash time, open or not; else it becomes sustained if it
-// is open; everything else is destroyed. It may make room.
+// is open; everything else is destroyed. 4.x does not put an empty file into
+// the trash unless it is open (or its master is told to keep those too). It
+// may make room.
 func dropName(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, name []byte, ino meta.Inode) error {
 	n, err := editNode(st, ino)
 	if err != nil {
@@ -135,7 +143,7 @@ func dropName(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, 
 	}
 	kind := meta.TypeNone
 	if n.Links == 1 && n.Type == meta.TypeFile {
-		if n.TrashHours > 0 {
+		if n.TrashHours > 0 && (!modern(st) || n.Length > 0 || st.Open.Any(ino)) {
 			kind = meta.TypeTrash
 		} else if st.Open.Any(ino) {
 			kind = meta.TypeSustained
@@ -180,6 +188,9 @@ func (op *Create) Apply(st *meta.State, now meta.Time) error {
 	default:
 		return nameError(op.Parent, op.Base, meta.EINVAL)
 	}
+	if modern(st) && op.Type.IsDevice() && op.UID != 0 {
+		return nameError(op.Parent, op.Base, meta.EPERM)
+	}
 	dir, err := editDir(st, op.Parent, meta.ENOTDIR)
 	if err != nil {
 		return err
@@ -195,6 +206,9 @@ func (op *Create) Apply(st *meta.State, now meta.Time) error {
 	}
 	if op.Type.IsDevice() {
 		n.Rdev = op.Rdev
+	}
+	if err := applyPatterns(st, ino, n, op.Base, op.UID, op.GID); err != nil {
+		return err
 	}
 	return settle(st, "inode", &op.Inode, ino)
 }
@@ -221,16 +235,18 @@ func (op *Attr) Apply(st *meta.State, now meta.Time) error {
 	n.UID, n.GID = op.UID, op.GID
 	n.Atime, n.Mtime, n.Ctime = op.Atime, op.Mtime, now
 	n.Winattr = op.Winattr
+	touched(st, op.Inode, n, now, meta.ArchModeTimes)
 	return nil
 }
 
 // Apply sets the three times, of a node of any kind.
-func (op *AMTime) Apply(st *meta.State, _ meta.Time) error {
+func (op *AMTime) Apply(st *meta.State, now meta.Time) error {
 	n, err := editNode(st, op.Inode)
 	if err != nil {
 		return err
 	}
 	n.Atime, n.Mtime, n.Ctime = op.Atime, op.Mtime, op.Ctime
+	touched(st, op.Inode, n, now, meta.ArchModeTimes)
 	return nil
 }
 
@@ -241,5 +257,6 @@ func (op *Access) Apply(st *meta.State, now meta.Time) error {
 		return err
 	}
 	n.Atime = now
+	touched(st, op.Inode, n, now, meta.ArchModeAtime)
 	return nil
 }

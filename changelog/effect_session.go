@@ -15,14 +15,28 @@ func sessionError(id meta.SessionID, status meta.Status) error {
 // set writes what an entry tells of a session. Zero bytes at the end of its
 // info do not count; the bit by which mfsmaster marks replayed sessions is
 // never stored.
-func (d *SessionData) set(s *meta.Session) {
+func (d *SessionData) set(s *meta.Session, modern bool) {
 	const replayed = 0x80
 	s.ExportsSum, s.Peer, s.Root = d.ExportsSum, d.Peer, d.Root
 	s.Flags, s.Umask = d.Flags&^replayed, d.Umask
-	s.MinGoal, s.MaxGoal, s.MinTrash, s.MaxTrash = d.MinGoal, d.MaxGoal, d.MinTrash, d.MaxTrash
+	s.MinTrash, s.MaxTrash = d.MinTrash, d.MaxTrash
+	s.MinGoal, s.MaxGoal, s.Groups = d.MinGoal, d.MaxGoal, d.Groups
+	if modern && !d.HasGroups {
+		s.MinGoal, s.MaxGoal, s.Groups = 0, 0, GoalGroups(d.MinGoal, d.MaxGoal)
+	}
 	s.RootUID, s.RootGID, s.MapUID, s.MapGID = d.RootUID, d.RootGID, d.MapUID, d.MapGID
 	s.Disables = d.Disables
 	s.Info = append([]byte(nil), bytes.TrimRight(d.Info, "\x00")...)
+}
+
+// GoalGroups turns the range of goals that a session could use before 4.x into
+// the storage class groups it then may.
+func GoalGroups(minGoal, maxGoal uint8) uint16 {
+	groups := uint16(1)
+	for goal := uint(minGoal); goal <= uint(maxGoal); goal++ {
+		groups |= 1 << goal // beyond the sixteenth there is none
+	}
+	return groups
 }
 
 // Apply makes the session. Files may be open for it already: 1.6 kept its
@@ -37,7 +51,7 @@ func (op *SesAdd) Apply(st *meta.State, _ meta.Time) error {
 	}
 	st.NextSession++
 	s := meta.Session{Open: uint32(len(st.Open.Of(id)))}
-	op.set(&s)
+	op.set(&s, modern(st))
 	st.Sessions.Insert(id, s)
 	return nil
 }
@@ -49,7 +63,17 @@ func (op *SesChanged) Apply(st *meta.State, _ meta.Time) error {
 	if !ok {
 		return sessionError(op.Session, meta.EMISMATCH)
 	}
-	op.set(s)
+	op.set(s, modern(st))
+	s.Disconnected = 0
+	return nil
+}
+
+// Apply notes that the session is connected again.
+func (op *SesConnected) Apply(st *meta.State, _ meta.Time) error {
+	s, ok := st.Sessions.Edit(op.Session)
+	if !ok {
+		return sessionError(op.Session, meta.ENOTFOUND)
+	}
 	s.Disconnected = 0
 	return nil
 }

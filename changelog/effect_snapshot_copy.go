@@ -156,6 +156,7 @@ func (s *snapshot) copyAttributes(from meta.Inode, src *meta.Node, to meta.Inode
 		}
 	}
 	n.TrashHours, n.Eattr, n.Winattr, n.Mode = src.TrashHours, src.Eattr, src.Winattr, src.Mode
+	n.Flags &^= meta.KeepMode
 	if s.foreign(src) {
 		n.Mode &= foreignMode
 	}
@@ -289,5 +290,8 @@ func (s *snapshot) finish(from, to meta.Inode, created bool) error {
 		}
 	}
 	n.Eattr |= meta.EattrSnapshot
+	if !created || !likeCP {
+		touched(s.st, to, n, s.now, meta.ArchModeTimes)
+	}
 	return nil
 }

@@ -27,6 +27,8 @@ func purgeNode(st *meta.State, now meta.Time, ino meta.Inode) (freed bool, err e
 		countDetached(st, n, 1)
 		return false, nil
 	}
+	n.Ctime = now
+	touched(st, ino, n, now, meta.ArchModeCtime) // its chunks may be others' too
 	return true, destroyNode(st, now, ino)
 }
 
@@ -88,6 +90,7 @@ func (op *Undel) Apply(st *meta.State, now meta.Time) error {
 	n.Type = meta.TypeFile
 	linkEdge(st, now, parent, dir, name, op.Inode, n)
 	n.Ctime = now
+	unmarkTrash(st, op.Inode)
 	return nil
 }
 
@@ -176,7 +179,7 @@ func buckets(st *meta.State, kind meta.Type, bucket, count uint32, visit func(me
 }
 
 // Apply purges what is in the bucket for longer than its trash time; all
-// three times count.
+// three times count. Since 4.x it then marks the chunks of what is left.
 func (op *EmptyTrash) Apply(st *meta.State, now meta.Time) error {
 	bucket := op.Bucket
 	if op.AllBuckets {
@@ -198,6 +201,11 @@ func (op *EmptyTrash) Apply(st *meta.State, now meta.Time) error {
 	})
 	if err != nil {
 		return err
+	}
+	if modern(st) {
+		if err := op.mark(st, now, bucket); err != nil {
+			return err
+		}
 	}
 	return settleFreed(st, freed, &op.Freed, sustained, &op.Sustained, xor, &op.InodeXor)
 }
@@ -298,11 +306,12 @@ func (op *SetTrashTime) Apply(st *meta.State, now meta.Time) error {
 		mode:     op.Mode,
 		dataOnly: true,
 		denied:   func(n *meta.Node) bool { return notChangeable(op.UID, n) },
-		set: func(_ meta.Inode, n *meta.Node) (bool, error) {
+		set: func(ino meta.Inode, n *meta.Node) (bool, error) {
 			if !selects(op.Mode, n.TrashHours, hours) {
 				return false, nil
 			}
 			n.TrashHours, n.Ctime = hours, now
+			touched(st, ino, n, now, meta.ArchModeCtime)
 			return true, nil
 		},
 	}

@@ -88,6 +88,18 @@ var refused = []struct {
 	{"results with old groups", "1: 1|SNAPSHOT(1,2,s,3,4,5,6,7):1,2,3,4,5,6", 31, "text after the end of the entry"},
 	{"snapshot of 1.6", "1: 1|SNAPSHOT(1,2,s,0)", 22, "',' expected"},
 	{"name of 2.0 unknown to 3.0.117", "1: 1|RENUMEDGES():1", 6, "unknown operation"},
+	{"groups of three digits", "1: 1|SESADD(#1,2,3,0000,4,5,6,7,0x0FF,10,11,0x00000000,12,/):1", 33, notGroups},
+	{"groups lowercase", "1: 1|SESADD(#1,2,3,0000,4,5,6,7,0x0fff,10,11,0x00000000,12,/):1", 33, notGroups},
+	{"expression of half a byte", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0:0),T(0:0:0),1,(1:24),0,0,C):8", 61, notExpr},
+	{"expression in lowercase", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0:0),T(0:0:0),1,(1:24),0,0,c0):8", 61, "')' expected"},
+	{"expression with zero", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0:0),T(0:0:0),1,(1:24),0,0,C000):8", 61, "zero byte in a label expression"},
+	{"expression too long", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0:0),T(0:0:0),1,(1:24),0,0," + strings.Repeat("C0", 129) + "):8", 61, notExpr},
+	{"expressions missing", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0:0),T(0:0:0),1,(1:24),0,0,-):8", 61, "')' expected"},
+	{"expressions without labels", "1: 1|SCSET(c,0,C(0:0),K(0:0),A(0:0:0),T(0:0:0),1,(1:24),0,0,C0):8", 61, "'-' expected"},
+	{"no erasure code", "1: 1|SCSET(c,0,C(0:0),K(1:0),A(0:0),T(0:0:0),1,(1:24),0,0,C0):8", 35, "':' expected"},
+	{"unknown form of a class", "1: 1|SCSET(c,0,2,d,0,0,C(0:0),K(1:0),A(0:0),T(0:0:0),1,(1:24),0,0,C0):8", 16, "'C' expected"},
+	{"path recovered without end", "1: 1|TRASH_RECOVER(1,2,a,3,4,5,6):(b", 37, "')' expected"},
+	{"path recovered without parenthesis", "1: 1|TRASH_RECOVER(1,2,a,3,4,5,6):b", 35, "'(' expected"},
 	{"too long", "1: 1|SETPATH(1," + strings.Repeat("a", maxText) + ")", 4 + maxText, "longer than mfsmaster writes"},
 }
 

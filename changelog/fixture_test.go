@@ -11,7 +11,7 @@ import (
 
 // releases are the fixtures: testdata/RELEASE.changelog.mfs.gz, written by
 // real masters (2.0.91: by hand, for its replay).
-var releases = []string{"3.0.117-a", "2.0.91-a", "1.6.27-a"}
+var releases = []string{"3.0.117-a", "4.59.2-a", "2.0.91-a", "1.6.27-a"}
 
 // fixture returns a whole changelog file.
 func fixture(tb testing.TB, release string) []byte {

@@ -39,7 +39,7 @@ func (l *lexer) peek() byte {
 var expected = map[byte]string{
 	'(': "'(' expected", ')': "')' expected", ',': "',' expected", ':': "':' expected", '|': "'|' expected",
 	'[': "'[' expected", ']': "']' expected", '#': "'#' expected", ' ': "blank expected",
-	'W': "'W' expected", 'K': "'K' expected", 'A': "'A' expected", '-': "'-' expected", 'x': "'0x' expected",
+	'C': "'C' expected", 'T': "'T' expected", 'W': "'W' expected", 'K': "'K' expected", 'A': "'A' expected", '-': "'-' expected", 'x': "'0x' expected",
 }
 
 // eat skips the byte c, which must come next.

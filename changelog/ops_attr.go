@@ -35,6 +35,41 @@ func (op *SetXattr) AppendArgs(b []byte) []byte {
 	return append(appendNum(b, ',', uint64(op.Mode)), ')')
 }
 
+// AddAttr sets attributes of several kinds at once, as a restored backup has
+// them. Since 4.x:
+//
+//	ADDATTR(inode:u32,kinds:u8,values:DATA)
+type AddAttr struct {
+	Inode  meta.Inode
+	Kinds  uint8  // Attr* bits
+	Values []byte // of the kinds, one after the other
+}
+
+// Bits of AddAttr.Kinds.
+const (
+	AttrWinattr = 1
+	AttrEattr   = 2
+	AttrXattrs  = 4
+	AttrACLs    = 8
+)
+
+// Name is "ADDATTR".
+func (*AddAttr) Name() string { return "ADDATTR" }
+
+func (op *AddAttr) parse(l *lexer) {
+	op.Inode = l.inode('(')
+	op.Kinds = l.u8(',')
+	op.Values = l.data(',')
+	l.eat(')')
+}
+
+// AppendArgs appends the arguments.
+func (op *AddAttr) AppendArgs(b []byte) []byte {
+	b = appendNum(b, '(', uint64(op.Inode))
+	b = appendNum(b, ',', uint64(op.Kinds))
+	return append(appendText(b, ',', op.Values), ')')
+}
+
 // SetACL sets or removes a POSIX ACL. Since 2.0:
 //
 //	SETACL(inode:u32,mode:u16,changectime:u8,type:u8,user:u16,group:u16,other:u16,mask:u16,users:u16,groups:u16,named:DATA)

@@ -52,6 +52,27 @@ func (op *ChunkDel) AppendArgs(b []byte) []byte {
 	return append(appendNum(b, ',', uint64(op.ChunkVersion)), ')')
 }
 
+// ChunkFlagsClr takes a chunk out of archive and trash, before it is changed.
+// Since 4.x:
+//
+//	CHUNKFLAGSCLR(chunkid:u64)
+type ChunkFlagsClr struct {
+	Chunk meta.ChunkID
+}
+
+// Name is "CHUNKFLAGSCLR".
+func (*ChunkFlagsClr) Name() string { return "CHUNKFLAGSCLR" }
+
+func (op *ChunkFlagsClr) parse(l *lexer) {
+	op.Chunk = l.chunk('(')
+	l.eat(')')
+}
+
+// AppendArgs appends the argument.
+func (op *ChunkFlagsClr) AppendArgs(b []byte) []byte {
+	return append(appendNum(b, '(', uint64(op.Chunk)), ')')
+}
+
 // SetVersion sets the version of a chunk. Since 3.0.114:
 //
 //	SETVERSION(chunkid:u64,version:u32)

@@ -108,14 +108,15 @@ func (op *ArchChg) AppendArgs(b []byte) []byte {
 //	SCSET(class:NAME,new:u8,Wn:u8,Kn:u8,An:u8,mode:u8,archdelay:u16,adminonly:u8,mask:u32,...):id:u16
 //
 // with four masks for each label of Create, then Keep, then Arch; '-' in place
-// of the masks if there is no label at all.
+// of the masks if there is no label at all. For 4.x see ClassData.
 type SCSet struct {
 	Class              []byte
 	New                uint8  // not 0: the class is made
 	Mode               uint8  // 0 loose, 1 standard, 2 strict
-	ArchDelay          uint16 // days
+	ArchDelay          uint16 // days, since 4.x hours
 	AdminOnly          uint8
-	Create, Keep, Arch []meta.LabelMasks // up to 9 each
+	Create, Keep, Arch []meta.LabelMasks // up to 9 each; before 4.x
+	ClassData                            // 4.x
 	ID                 uint16            // result
 }
 
@@ -128,6 +129,12 @@ func (*SCSet) Name() string { return "SCSET" }
 func (op *SCSet) parse(l *lexer) {
 	op.Class = l.name('(')
 	op.New = l.u8(',')
+	if l.pos+1 < len(l.text) && l.text[l.pos+1] != 'W' {
+		op.parseClassData(l)
+		l.eat(')')
+		op.ID = l.u16(':')
+		return
+	}
 	create := op.parseCount(l, 'W')
 	keep := op.parseCount(l, 'K')
 	arch := op.parseCount(l, 'A')
@@ -167,6 +174,10 @@ func (op *SCSet) parseMasks(l *lexer, labels int) []meta.LabelMasks {
 func (op *SCSet) AppendArgs(b []byte) []byte {
 	b = appendText(b, '(', op.Class)
 	b = appendNum(b, ',', uint64(op.New))
+	if op.Form != FormMasks {
+		b = op.appendClassData(b)
+		return appendNum(append(b, ')'), ':', uint64(op.ID))
+	}
 	b = appendNum(append(b, ','), 'W', uint64(len(op.Create)))
 	b = appendNum(append(b, ','), 'K', uint64(len(op.Keep)))
 	b = appendNum(append(b, ','), 'A', uint64(len(op.Arch)))

@@ -29,16 +29,29 @@ func (op *Link) AppendArgs(b []byte) []byte {
 	return append(appendText(b, ',', op.Base), ')')
 }
 
-// Move renames; what has the new name already is unlinked. All releases write
+// Move renames; what has the new name already is unlinked. Releases before 4.x
+// write
 //
 //	MOVE(srcparent:u32,srcname:NAME,dstparent:u32,dstname:NAME):inode:u32
+//
+// 4.x has mode:u8 as the last argument: 0 as before, 1 to exchange the two
+// names, with the result 0, and 2 to replace nothing.
 type Move struct {
 	SrcParent meta.Inode
 	SrcBase   []byte
 	DstParent meta.Inode
 	DstBase   []byte
+	Mode      uint8      // Move*; since 4.x
 	Inode     meta.Inode // result: what was renamed
+	HasMode   bool       // 4.x: has Mode
 }
+
+// Values of Move.Mode.
+const (
+	MoveStandard  = 0
+	MoveExchange  = 1
+	MoveNoReplace = 2
+)
 
 // Name is "MOVE".
 func (*Move) Name() string { return "MOVE" }
@@ -48,6 +61,9 @@ func (op *Move) parse(l *lexer) {
 	op.SrcBase = l.name(',')
 	op.DstParent = l.inode(',')
 	op.DstBase = l.name(',')
+	if op.HasMode = l.peek() == ','; op.HasMode {
+		op.Mode = l.u8(',')
+	}
 	l.eat(')')
 	op.Inode = l.inode(':')
 }
@@ -58,6 +74,9 @@ func (op *Move) AppendArgs(b []byte) []byte {
 	b = appendText(b, ',', op.SrcBase)
 	b = appendNum(b, ',', uint64(op.DstParent))
 	b = appendText(b, ',', op.DstBase)
+	if op.HasMode {
+		b = appendNum(b, ',', uint64(op.Mode))
+	}
 	return appendNum(append(b, ')'), ':', uint64(op.Inode))
 }
 

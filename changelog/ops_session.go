@@ -12,7 +12,8 @@ import (
 //
 // with the umask as three octal digits and the disabled operations as eight
 // uppercase hexadecimal ones. Releases before left out the latter, before
-// 3.0.72 the umask, and before 3.0.32 the sum.
+// 3.0.72 the umask, and before 3.0.32 the sum. In place of the two goals 4.x
+// has 0xHHHH, the storage class groups as four uppercase hexadecimal digits.
 type SessionData struct {
 	ExportsSum         uint64     // of the export's definition
 	Root               meta.Inode // 0 for a meta mount
@@ -21,6 +22,7 @@ type SessionData struct {
 	RootUID, RootGID   uint32
 	MapUID, MapGID     uint32
 	MinGoal, MaxGoal   uint8
+	Groups             uint16 // since 4.x, in place of the goals: those it may use, one bit each
 	MinTrash, MaxTrash uint32 // seconds
 	Disables           uint32
 	Peer               uint32 // IPv4
@@ -28,6 +30,7 @@ type SessionData struct {
 	NoSum              bool   // old: ExportsSum was left out
 	NoUmask            bool   // old: Umask was left out
 	NoDisables         bool   // old: Disables was left out
+	HasGroups          bool   // 4.x: has Groups
 }
 
 // parse reads the list, which follows the byte sep.
@@ -44,11 +47,17 @@ func (d *SessionData) parse(l *lexer, sep byte) {
 	d.RootGID = l.u32(',')
 	d.MapUID = l.u32(',')
 	d.MapGID = l.u32(',')
-	d.MinGoal = l.u8(',')
-	d.MaxGoal = l.u8(',')
+	if d.HasGroups = l.hexFollows(); d.HasGroups {
+		d.Groups = uint16(l.hex(4, notGroups))
+	} else {
+		d.MinGoal = l.u8(',')
+		d.MaxGoal = l.u8(',')
+	}
 	d.MinTrash = l.u32(',')
 	d.MaxTrash = l.u32(',')
-	d.parseDisables(l)
+	if d.NoDisables = !l.hexFollows(); !d.NoDisables {
+		d.Disables = l.hex(8, notDisables)
+	}
 	d.Peer = l.u32(',')
 	d.Info = l.data(',')
 	l.eat(')')
@@ -73,30 +82,45 @@ func (d *SessionData) parseUmask(l *lexer) {
 	l.pos += 5
 }
 
-// parseDisables reads ",0xHHHHHHHH" if it comes next.
-func (d *SessionData) parseDisables(l *lexer) {
+// hexFollows tells whether ",0x" comes next.
+func (l *lexer) hexFollows() bool {
 	t := l.text[l.pos:]
-	if len(t) < 3 || t[1] != '0' || t[2] != 'x' {
-		d.NoDisables = true
-		return
-	}
-	l.eat(',')
-	if len(t) < 11 {
-		l.fail(l.pos, notDisables)
-		return
-	}
-	for _, c := range t[3:11] {
-		digit := hexDigit[c]
-		if digit > 15 {
-			l.fail(l.pos, notDisables)
-			return
-		}
-		d.Disables = d.Disables<<4 | uint32(digit)
-	}
-	l.pos += 10
+	return len(t) >= 3 && t[0] == ',' && t[1] == '0' && t[2] == 'x'
 }
 
-const notDisables = "'0x' and eight uppercase hexadecimal digits expected"
+// hex reads ",0x" and a number of uppercase hexadecimal digits.
+func (l *lexer) hex(digits int, otherwise string) (n uint32) {
+	l.eat(',')
+	t := l.text[l.pos:]
+	if len(t) < 2+digits {
+		l.fail(l.pos, otherwise)
+		return 0
+	}
+	for _, c := range t[2 : 2+digits] {
+		digit := hexDigit[c]
+		if digit > 15 {
+			l.fail(l.pos, otherwise)
+			return 0
+		}
+		n = n<<4 | uint32(digit)
+	}
+	l.pos += 2 + digits
+	return n
+}
+
+const (
+	notDisables = "'0x' and eight uppercase hexadecimal digits expected"
+	notGroups   = "'0x' and four uppercase hexadecimal digits expected"
+)
+
+// appendHex appends what hex reads.
+func appendHex(b []byte, n uint32, digits int) []byte {
+	b = append(b, ",0x"...)
+	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
+		b = append(b, upperHex[n>>shift&15])
+	}
+	return b
+}
 
 // append appends what parse reads.
 func (d *SessionData) append(b []byte, sep byte) []byte {
@@ -113,15 +137,16 @@ func (d *SessionData) append(b []byte, sep byte) []byte {
 	b = appendNum(b, ',', uint64(d.RootGID))
 	b = appendNum(b, ',', uint64(d.MapUID))
 	b = appendNum(b, ',', uint64(d.MapGID))
-	b = appendNum(b, ',', uint64(d.MinGoal))
-	b = appendNum(b, ',', uint64(d.MaxGoal))
+	if d.HasGroups {
+		b = appendHex(b, uint32(d.Groups), 4)
+	} else {
+		b = appendNum(b, ',', uint64(d.MinGoal))
+		b = appendNum(b, ',', uint64(d.MaxGoal))
+	}
 	b = appendNum(b, ',', uint64(d.MinTrash))
 	b = appendNum(b, ',', uint64(d.MaxTrash))
 	if !d.NoDisables {
-		b = append(b, ",0x"...)
-		for shift := 28; shift >= 0; shift -= 4 {
-			b = append(b, upperHex[d.Disables>>shift&15])
-		}
+		b = appendHex(b, d.Disables, 8)
 	}
 	b = appendNum(b, ',', uint64(d.Peer))
 	return append(appendText(b, ',', d.Info), ')')
@@ -186,6 +211,27 @@ func (op *SesDel) parse(l *lexer) {
 
 // AppendArgs appends the argument.
 func (op *SesDel) AppendArgs(b []byte) []byte {
+	return append(appendNum(b, '(', uint64(op.Session)), ')')
+}
+
+// SesConnected notes that a disconnected session has a connection again. Since
+// 4.x:
+//
+//	SESCONNECTED(session:u32)
+type SesConnected struct {
+	Session meta.SessionID
+}
+
+// Name is "SESCONNECTED".
+func (*SesConnected) Name() string { return "SESCONNECTED" }
+
+func (op *SesConnected) parse(l *lexer) {
+	op.Session = l.session('(')
+	l.eat(')')
+}
+
+// AppendArgs appends the argument.
+func (op *SesConnected) AppendArgs(b []byte) []byte {
 	return append(appendNum(b, '(', uint64(op.Session)), ')')
 }
 

@@ -6,14 +6,17 @@ import "mfsstandby/changelog/meta"
 //
 //	EMPTYTRASH(bucket:u32):freed:u32,sustained:u32,inodexor:u32
 //
-// Releases before left out the xor, and before 3.0.63 the bucket.
+// Releases before left out the xor, and before 3.0.63 the bucket. 4.x has
+// another result before the xor: files whose chunks were marked as trash.
 type EmptyTrash struct {
 	Bucket     uint32 // 0..4095; 0 with AllBuckets
 	Freed      uint32 // result: nodes that are gone
 	Sustained  uint32 // result: nodes that are still open
-	InodeXor   uint32 // result: xor of their inodes; 0 is unchecked
+	Marked     uint32 // result, since 4.x: files with chunks marked as trash, then or before
+	InodeXor   uint32 // result: xor of the inodes of Freed and Sustained; 0 is unchecked
 	AllBuckets bool   // old: the bucket was left out, all are meant
 	NoXor      bool   // old: InodeXor was left out
+	HasMarked  bool   // 4.x: has Marked
 }
 
 // Name is "EMPTYTRASH".
@@ -24,6 +27,10 @@ func (op *EmptyTrash) parse(l *lexer) {
 	op.Freed = l.u32(':')
 	op.Sustained = l.u32(',')
 	op.InodeXor, op.NoXor = l.lastResult()
+	if l.peek() == ',' {
+		op.HasMarked, op.Marked = true, op.InodeXor
+		op.InodeXor = l.u32(',')
+	}
 }
 
 // AppendArgs appends the arguments and the results.
@@ -31,7 +38,9 @@ func (op *EmptyTrash) AppendArgs(b []byte) []byte {
 	b = appendOptional(b, op.Bucket, op.AllBuckets)
 	b = appendNum(b, ':', uint64(op.Freed))
 	b = appendNum(b, ',', uint64(op.Sustained))
-	if op.NoXor {
+	if op.HasMarked {
+		b = appendNum(b, ',', uint64(op.Marked))
+	} else if op.NoXor {
 		return b
 	}
 	return appendNum(b, ',', uint64(op.InodeXor))
@@ -191,6 +200,72 @@ func (op *Undel) parse(l *lexer) {
 // AppendArgs appends the argument.
 func (op *Undel) AppendArgs(b []byte) []byte {
 	return append(appendNum(b, '(', uint64(op.Inode)), ')')
+}
+
+// TrashRemove removes a file from the trash, as Purge does, for a client that
+// has the trash in its own mount. Since 4.x:
+//
+//	TRASH_REMOVE(inode:u32)
+type TrashRemove struct {
+	Inode meta.Inode
+}
+
+// Name is "TRASH_REMOVE".
+func (*TrashRemove) Name() string { return "TRASH_REMOVE" }
+
+func (op *TrashRemove) parse(l *lexer) {
+	op.Inode = l.inode('(')
+	l.eat(')')
+}
+
+// AppendArgs appends the argument.
+func (op *TrashRemove) AppendArgs(b []byte) []byte {
+	return append(appendNum(b, '(', uint64(op.Inode)), ')')
+}
+
+// TrashRecover links a file of the trash below a directory, under the path
+// given or, if that is empty, the one it had. Since 4.x:
+//
+//	TRASH_RECOVER(inode:u32,parent:u32,path:PATH,umask:u16,uid:u32,gid:u32,copysgid:u8):(used:PATH)
+//
+// where both paths may be empty.
+type TrashRecover struct {
+	Inode    meta.Inode
+	Parent   meta.Inode
+	Path     []byte // below Parent
+	Umask    uint16 // for directories that are made
+	UID, GID uint32 // who asked; owner of directories that are made
+	CopySGID uint8  // not 0: such directories take over the set group id bit
+	Used     []byte // result: path after renaming what was in the way; empty if nothing was
+}
+
+// Name is "TRASH_RECOVER".
+func (*TrashRecover) Name() string { return "TRASH_RECOVER" }
+
+func (op *TrashRecover) parse(l *lexer) {
+	op.Inode = l.inode('(')
+	op.Parent = l.inode(',')
+	op.Path = l.escaped(',', false)
+	op.Umask = l.u16(',')
+	op.UID = l.u32(',')
+	op.GID = l.u32(',')
+	op.CopySGID = l.u8(',')
+	l.eat(')')
+	l.eat(':')
+	op.Used = l.escaped('(', false)
+	l.eat(')')
+}
+
+// AppendArgs appends the arguments and the result.
+func (op *TrashRecover) AppendArgs(b []byte) []byte {
+	b = appendNum(b, '(', uint64(op.Inode))
+	b = appendNum(b, ',', uint64(op.Parent))
+	b = appendText(b, ',', op.Path)
+	b = appendNum(b, ',', uint64(op.Umask))
+	b = appendNum(b, ',', uint64(op.UID))
+	b = appendNum(b, ',', uint64(op.GID))
+	b = append(appendNum(b, ',', uint64(op.CopySGID)), "):"...)
+	return append(appendText(b, '(', op.Used), ')')
 }
 
 // SetPath changes the path of a file in the trash. All releases write

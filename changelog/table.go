@@ -6,18 +6,21 @@ type row struct {
 	slab func() slabber
 }
 
-// table has a row for each operation that the reader of MooseFS 3.0.117
-// understands, with the aliases of older releases.
+// table has a row for each operation that the readers of MooseFS 3.0.117 and
+// 4.59.2 understand, with the aliases of older releases.
 var table = [...]row{
 	{"ACCESS", newSlab[Access]},
+	{"ADDATTR", newSlab[AddAttr]}, // 4.x
 	{"ACQUIRE", newSlab[Acquire]},
 	{"AQUIRE", newSlab[Acquire]}, // before 1.6
 	{"AMTIME", newSlab[AMTime]},
 	{"APPEND", newSlab[AppendChunks]},
 	{"ARCHCHG", newSlab[ArchChg]},
+	{"AUTOARCH", newSlab[AutoArch]}, // 4.x
 	{"ATTR", newSlab[Attr]},
 	{"CHUNKADD", newSlab[ChunkAdd]},
 	{"CHUNKDEL", newSlab[ChunkDel]},
+	{"CHUNKFLAGSCLR", newSlab[ChunkFlagsClr]}, // 4.x
 	{"CREATE", newSlab[Create]},
 	{"CSADD", newSlab[CSAdd]}, // before 1.7.25
 	{"CSDBOP", newSlab[CSDBOp]},
@@ -34,6 +37,8 @@ var table = [...]row{
 	{"LINK", newSlab[Link]},
 	{"MOVE", newSlab[Move]},
 	{"NEXTCHUNKID", newSlab[NextChunkID]}, // before 2.0
+	{"PATADD", newSlab[PatAdd]},           // 4.x
+	{"PATDEL", newSlab[PatDel]},           // 4.x
 	{"POSIXLOCK", newSlab[PosixLock]},
 	{"PURGE", newSlab[Purge]},
 	{"QUOTA", newSlab[Quota]},
@@ -43,10 +48,14 @@ var table = [...]row{
 	{"ROLLBACK", newSlab[Rollback]},
 	{"SCDEL", newSlab[SCDel]},
 	{"SCDUP", newSlab[SCDup]},
+	{"SCECON", newSlab[SCECVersion]},      // 4.x before there was a second version
+	{"SCECVERSION", newSlab[SCECVersion]}, // 4.x
+	{"SCRAIDON", newSlab[SCECVersion]},    // 4.x before there was a second version
 	{"SCREN", newSlab[SCRen]},
 	{"SCSET", newSlab[SCSet]},
 	{"SESADD", newSlab[SesAdd]},
 	{"SESCHANGED", newSlab[SesChanged]},
+	{"SESCONNECTED", newSlab[SesConnected]}, // 4.x
 	{"SESDEL", newSlab[SesDel]},
 	{"SESDISCONNECTED", newSlab[SesDisconnected]},
 	{"SESSION", newSlab[Session]}, // 1.6
@@ -62,6 +71,8 @@ var table = [...]row{
 	{"SETXATTR", newSlab[SetXattr]},
 	{"SNAPSHOT", newSlab[Snapshot]},
 	{"SYMLINK", newSlab[Symlink]},
+	{"TRASH_RECOVER", newSlab[TrashRecover]}, // 4.x
+	{"TRASH_REMOVE", newSlab[TrashRemove]},   // 4.x
 	{"TRUNC", newSlab[Trunc]},
 	{"UNDEL", newSlab[Undel]},
 	{"UNLINK", newSlab[Unlink]},

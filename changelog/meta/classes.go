@@ -6,7 +6,7 @@ type LabelMasks [4]uint32
 
 // Class is a storage class. Releases before 4.x have the fields of the first
 // part and Create, Keep and Arch; 4.x has all but these, with the labels in
-// Parts.
+// Parts, of which it has ClassParts.
 type Class struct {
 	Name      string
 	AdminOnly uint8
@@ -17,11 +17,11 @@ type Class struct {
 
 	Description string
 	Priority    uint32
-	Group       uint8              // export group, 0..15
-	ArchMode    uint8              // ArchMode* bits
-	ArchMinSize uint64             // bytes; shorter files are not archived
-	MinTrash    uint16             // hours of trash retention from which on the trash labels count
-	Parts       [ClassParts]Labels // by PartCreate ...
+	Group       uint8    // export group, 0..15
+	ArchMode    uint8    // ArchMode* bits
+	ArchMinSize uint64   // bytes; shorter files are not archived
+	MinTrash    uint16   // hours of trash retention from which on the trash labels count
+	Parts       []Labels // by PartCreate ...
 
 	Files, Directories uint64 // derived: nodes of this class
 }
@@ -55,6 +55,7 @@ const (
 	ArchModeReversible = 0x08
 	ArchModeFast       = 0x10
 	ArchModeChunk      = 0x20
+	ArchModeTimes      = ArchModeCtime | ArchModeMtime | ArchModeAtime
 )
 
 // Pattern gives new and renamed nodes whose name fits a storage class, trash
@@ -102,7 +103,7 @@ const maxChecksums = 1
 // Ratio is the Node.Ratio of a file of c; keep tells that the file's chunks
 // stay out of the archive (KeepMode).
 func (c *Class) Ratio(keep bool) uint8 {
-	if len(c.Keep) > 0 { // before 4.x
+	if len(c.Parts) == 0 { // before 4.x
 		return uint8(max(len(c.Keep), len(c.Arch)))
 	}
 	arch := &c.Parts[PartArch]
@@ -117,4 +118,38 @@ func (c *Class) Ratio(keep bool) uint8 {
 		return uint8(len(arch.Exprs))
 	}
 	return uint8(len(c.Parts[PartKeep].Exprs))
+}
+
+// Bytes of a label expression, which works on a stack: they push a label or
+// join as many of the last values as the low bits say, plus two.
+const (
+	exprLabel = 0xC0 // plus the number of the label
+	exprAnd   = 0x80
+	exprOr    = 0x40
+)
+
+// Expr turns an expression of releases before 4.x into one of Labels.Exprs.
+func (m LabelMasks) Expr() string {
+	var b []byte
+	ors := 0
+	for _, mask := range m {
+		if mask == 0 {
+			break
+		}
+		ands := 0
+		for label := range 26 {
+			if mask>>label&1 != 0 {
+				b = append(b, exprLabel+byte(label))
+				ands++
+			}
+		}
+		if ands > 1 {
+			b = append(b, exprAnd+byte(ands-2))
+		}
+		ors++
+	}
+	if ors > 1 {
+		b = append(b, exprOr+byte(ors-2))
+	}
+	return string(b)
 }

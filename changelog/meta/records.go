@@ -251,16 +251,17 @@ type ServerInfo struct {
 
 // Scalars are the single values of an image.
 type Scalars struct {
-	MetaID      uint64
-	NextChunk   ChunkID
-	NextSession SessionID
-	NextEdge    uint64
-	MaxInode    Inode
-	LastFreed   Time    // time of the newest entry of the free list, 0 if none is known
-	ClassesUsed uint16  // storage class ids at and above this were never given out
-	Release     Release // of the primary: entries have the effect that they have there; see changelog.SetRelease
-	ECVersion   uint8   // erasure coding in use, since 4.x: 0 none, 1, or 2 with four data parts too
-	Nodes       Counts
+	MetaID       uint64
+	NextChunk    ChunkID
+	NextSession  SessionID
+	NextEdge     uint64
+	MaxInode     Inode
+	LastFreed    Time    // time of the newest entry of the free list, 0 if none is known
+	ClassesUsed  uint16  // storage class ids at and above this were never given out
+	Release      Release // of the primary: entries have the effect that they have there; see changelog.SetRelease
+	ECVersion    uint8   // erasure coding in use, since 4.x: 0 none, 1, or 2 with four data parts too
+	PatternCount uint16  // in Patterns
+	Nodes        Counts
 }
 
 // Counts are totals over all nodes, derived.

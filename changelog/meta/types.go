@@ -128,6 +128,10 @@ const (
 	ECLASSLIMIT     Status = 51
 	ENOSUCHCLASS    Status = 52
 	ECLASSINUSE     Status = 53
+	EPATTERNEXISTS  Status = 55
+	EPATLIMIT       Status = 56
+	ENOSUCHPATTERN  Status = 57
+	ENAMETOOLONG    Status = 58
 )
 
 var statusText = map[Status]string{
@@ -142,6 +146,7 @@ var statusText = map[Status]string{
 	EROFS: "read-only file system", EQUOTA: "quota exceeded", EBADSESSIONID: "bad session id", ENOATTR: "no such attribute",
 	ERANGE: "out of range", ENOTFOUND: "not found", EACTIVE: "chunk is in use", ECLASSEXISTS: "storage class already exists",
 	ECLASSLIMIT: "too many storage classes", ENOSUCHCLASS: "no such storage class", ECLASSINUSE: "storage class is in use",
+	EPATTERNEXISTS: "pattern already exists", EPATLIMIT: "too many patterns", ENOSUCHPATTERN: "no such pattern", ENAMETOOLONG: "name too long",
 }
 
 // Error gives the status in words with its number.

@@ -13,7 +13,7 @@ func TestRootOfOldFormat(t *testing.T) {
 	r := &root{ts: 7, pos: Position{Version: 9, Release: "3.0.117"}, digest: Sum{1, 2}}
 	r.pub.ClassesUsed, r.priv.freeTail = 12, 3
 	b := r.encode()
-	const added, sum = 5, 16
+	const added, sum = 7, 16
 	old := append([]byte{oldFormat}, b[1:len(b)-sum-added]...)
 	old = append(old, b[len(b)-sum:]...)
 	got, err := decodeRoot(old)
@@ -24,7 +24,7 @@ func TestRootOfOldFormat(t *testing.T) {
 	if !reflect.DeepEqual(got, r) {
 		t.Fatalf("got %+v, want %+v", got, r)
 	}
-	r.pub.Release, r.pub.ECVersion = meta.Latest, 2
+	r.pub.Release, r.pub.ECVersion, r.pub.PatternCount = meta.Latest, 2, 3
 	if got, err = decodeRoot(r.encode()); err != nil || !reflect.DeepEqual(got, r) {
 		t.Fatalf("got %+v, %v; want %+v", got, err, r)
 	}
@@ -66,9 +66,9 @@ func TestRecordsOfBothFormats(t *testing.T) {
 	}
 	c = meta.Class{
 		Name: "b", Mode: 1, AdminOnly: 1, Description: "two", Priority: 7, Group: 3, ArchMode: meta.ArchModeCtime, ArchMinSize: 1 << 40, MinTrash: 4,
-		Parts: [meta.ClassParts]meta.Labels{{Mode: 255}, {Mode: 255, Uniq: 1, Exprs: []string{"\xC0", ""}}, {EC: 0x81, Exprs: []string{""}}, {}},
+		Parts: []meta.Labels{{Mode: 255}, {Mode: 255, Uniq: 1, Exprs: []string{"\xC0", ""}}, {EC: 0x81, Exprs: []string{""}}, {}},
 	}
 	checkRecord(t, classCodec, c)
-	checkRecord(t, classCodec, meta.Class{Name: "odd mode", Mode: 0xFF})
+	checkRecord(t, classCodec, meta.Class{Name: "odd mode", Mode: 0xFF, Parts: make([]meta.Labels, meta.ClassParts)})
 	checkRecord(t, patternCodec, meta.Pattern{Glob: "*.o", UID: meta.AnyID, GID: 5, Priority: 1, Mask: 7, Class: 2, TrashHours: 300, SetEattr: 1, ClearEattr: 2})
 }

@@ -59,8 +59,11 @@ func putParts(b []byte, c *meta.Class) []byte {
 	b = put32(putBytes(b, c.Description), c.Priority)
 	b = append(b, c.Group, c.ArchMode)
 	b = put16(put64(b, c.ArchMinSize), c.MinTrash)
-	for i := range c.Parts {
-		p := &c.Parts[i]
+	for i := range meta.ClassParts {
+		var p meta.Labels
+		if i < len(c.Parts) {
+			p = c.Parts[i]
+		}
 		b = put32(append(b, p.EC, p.Mode), p.Uniq)
 		b = putUvarint(b, uint64(len(p.Exprs)))
 		for _, expr := range p.Exprs {
@@ -74,6 +77,7 @@ func getParts(r *reader, c *meta.Class) {
 	c.Description, c.Priority = r.string(), r.u32()
 	c.Group, c.ArchMode = r.u8(), r.u8()
 	c.ArchMinSize, c.MinTrash = r.u64(), r.u16()
+	c.Parts = make([]meta.Labels, meta.ClassParts)
 	for i := range c.Parts {
 		p := &c.Parts[i]
 		p.EC, p.Mode, p.Uniq = r.u8(), r.u8(), r.u32()

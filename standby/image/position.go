@@ -52,7 +52,7 @@ func (r *root) encode() []byte {
 	}
 	b = put64(put64(put64(b, r.priv.detachedOrder), r.priv.freeHead), r.priv.freeTail)
 	b = putBool(b, r.priv.freeUnordered)
-	b = append(put32(b, uint32(p.Release)), p.ECVersion)
+	b = put16(append(put32(b, uint32(p.Release)), p.ECVersion), p.PatternCount)
 	return append(b, r.digest.Bytes()...)
 }
 
@@ -82,7 +82,7 @@ func decodeRoot(b []byte) (*root, error) {
 	if format == oldFormat {
 		p.Release = meta.Reproduced // none was followed but 3.0.117
 	} else {
-		p.Release, p.ECVersion = meta.Release(d.u32()), d.u8()
+		p.Release, p.ECVersion, p.PatternCount = meta.Release(d.u32()), d.u8(), d.u16()
 	}
 	sum, err := sumFromBytes(d.take(16))
 	if err != nil || d.end() != nil {
