@@ -17,6 +17,7 @@ import (
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/server"
+	"mfsstandby/standby/web"
 )
 
 // daemon is what the long-running commands have in common: a data directory of
@@ -29,6 +30,8 @@ type daemon struct {
 	console *console
 	started time.Time
 	events  *events.Log
+	latency *web.Latency // nil: nothing is applied
+	page    string       // URL of the status page; "" is none
 
 	status func(*control.Status)       // adds what the parts tell
 	view   func() (*image.View, error) // nil: there is no image

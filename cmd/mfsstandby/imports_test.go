@@ -26,7 +26,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/apply", []string{module + "replicator", module + "standby/metafile", "github.com/nats-io"}},
 		{"standby/exports", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
-		{"standby", []string{module + "bench", module + "standby/control"}},
+		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
+		{"standby/web", []string{module + "bench", module + "standby/server"}},
 	} {
 		out, err := exec.Command("go", "list", "-deps", module+rule.pkg).Output()
 		if err != nil {

@@ -41,6 +41,7 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 			f.BoolVar(&r.sample, "sample", false, "follow the built-in sample primary even though there is a configuration file")
 			r.rate = rateFlag(f)
 			r.nats = addNATSFlags(f)
+			r.web = addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
 				r.data, r.console, r.log = *data, c, logs.logger(c)
@@ -60,12 +61,13 @@ type runner struct {
 	nats    *natsFlags
 	img     *imageFlags
 	clients *clientFlags
+	web     *webFlags
 	sample  bool
 	rate    *int
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.web.check()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {
@@ -106,7 +108,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTap(tap)
-	if err := r.serveClients(r.clients, s); err != nil {
+	if err := errors.Join(r.serveClients(r.clients, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	r.greet()
@@ -144,10 +146,14 @@ func (r *runner) greet() {
 	if !strings.ContainsRune(program, filepath.Separator) {
 		program = "mfsstandby"
 	}
+	page := ""
+	if r.page != "" {
+		page = "Open in a browser: " + r.page + "\n"
+	}
 	fmt.Fprintf(r.console.out, `Following %s.
-Type in a second terminal:
+%[4]sType in a second terminal:
   %[2]s status --watch --data %[3]s
   %[2]s export -o metadata.mfs --data %[3]s
 Ctrl-C ends it.
-`, what, program, r.data)
+`, what, program, r.data, page)
 }

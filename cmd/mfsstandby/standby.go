@@ -58,9 +58,10 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			nats := addNATSFlags(f)
 			img := addImageFlags(f)
 			clients := addClientFlags(f)
+			page := addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), page.check()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" {
@@ -68,13 +69,13 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
-				return runStandby(ctx, d, nats, img, clients)
+				return runStandby(ctx, d, nats, img, clients, page)
 			}
 		},
 	}
 }
 
-func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags) error {
+func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags, page *webFlags) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	d.followStandby(s)
-	if err := d.serveClients(clients, s); err != nil {
+	if err := errors.Join(d.serveClients(clients, s), d.serveWeb(page)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(d.run(ctx), s.Close())
@@ -100,5 +101,5 @@ func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
 	standby.LimitMemory(d.cache)
 	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery,
-		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events}
+		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events, Applied: d.measureLatency().Applied}
 }

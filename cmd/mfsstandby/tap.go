@@ -30,9 +30,10 @@ mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`
 			id := metaidFlag(f)
 			src := addSourceFlags(f, id)
 			nats := addNATSFlags(f)
+			page := addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(src.check(args), nats.check()); err != nil {
+				if err := errors.Join(src.check(args), nats.check(), page.check()); err != nil {
 					return err
 				}
 				if !src.any(args) {
@@ -43,13 +44,13 @@ mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
-				return runTap(ctx, d, src, nats, args)
+				return runTap(ctx, d, src, nats, page, args)
 			}
 		},
 	}
 }
 
-func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, files []string) error {
+func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, page *webFlags, files []string) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
@@ -65,6 +66,9 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, f
 		return err
 	}
 	d.addTap(r)
+	if err := d.serveWeb(page); err != nil {
+		return err
+	}
 	return d.run(ctx)
 }
 

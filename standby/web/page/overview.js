@@ -1,0 +1,143 @@
+// The overview: how things stand now, and over time.
+import {$, el, text, pairs, num, round, bytes, span, date, announce} from './dom.js';
+import {Chart} from './chart.js';
+
+const short = (v) => v >= 1e6 ? round(v / 1e6) + 'M' : v >= 1e4 ? round(v / 1e3) + 'k' : round(v);
+const millis = (v) => v >= 1000 ? span(v / 1000) : round(v) + ' ms';
+
+const lag = new Chart('Lag', [{name: 'entries not applied', key: 'lag_entries', format: num, axis: short, least: 10}]);
+const rate = new Chart('Entries per second', [
+  {name: 'applied', key: 'applied_per_second', format: round, axis: short, least: 10},
+  {name: 'received', key: 'received_per_second', format: round, axis: short}]);
+const wait = new Chart('Receipt to readable', [
+  {name: 'median', key: 'p50_ms', format: millis, axis: (v) => v >= 1000 ? short(v / 1000) + ' s' : short(v) + ' ms', least: 1},
+  {name: '99%', key: 'p99_ms', format: millis, axis: short}]);
+
+export function start() { $('charts').append(lag.node, rate.node, wait.node); }
+
+export function showHistory(h) {
+  for (const c of [lag, rate, wait]) if (c.node.isConnected) c.show(h);
+}
+
+// judge says in words how a process does.
+export function judge(s) {
+  const st = s.standby, tap = s.tap;
+  if (!st) {
+    if (!tap) return ['none', 'Unknown', ''];
+    if (tap.error) return ['bad', 'Trouble', tap.error];
+    if (!s.ready) return ['warn', 'Not publishing', s.reason ?? ''];
+    return ['ok', 'Publishing', 'Entries of the primary go to the stream. Standbys elsewhere apply them.'];
+  }
+  switch (st.state) {
+    case 'in sync':
+      if (tap?.error) return ['warn', 'In sync', 'All of the stream is applied, but the tap reports: ' + tap.error];
+      return ['ok', 'In sync', 'Every entry of the stream is in the image.'];
+    case 'catching up': return ['warn', 'Catching up', num(st.lag_entries) + ' entries of the stream are not applied yet.'];
+    case 'loading': return ['warn', 'Loading', 'A base image is being loaded.'];
+    case 'waiting': return ['warn', 'Waiting', st.error || 'There is no stream with a base image yet.'];
+    case 'stopped': return ['bad', 'Stopped', 'Replication needs a person: ' + st.error];
+  }
+  return ['none', st.state, st.error ?? ''];
+}
+
+let before = '';
+
+export function show(s) {
+  const [tone, word, why] = judge(s);
+  const st = s.standby, tap = s.tap;
+  $('state').dataset.tone = $('hero').dataset.tone = tone;
+  text($('state'), word);
+  text($('hero-state'), word);
+  text($('hero-why'), why);
+  text($('who'), s.role + (st?.metaid || tap?.metaid ? ' · cluster ' + (st?.metaid || tap?.metaid) : ''));
+  document.title = word + ' · mfsstandby';
+  if (before && before !== word) announce('State: ' + word + '. ' + why);
+  before = word;
+  tiles(s);
+  flow(s);
+  $('members-panel').hidden = !st;
+  $('metadata-panel').hidden = !s.metadata;
+  wait.node.hidden = !st;
+  if (st) members(st.members ?? [], Date.parse(s.time));
+  if (s.metadata) metadata(s.metadata);
+  pairs($('process'), [
+    ['Role', s.role + ', process ' + s.pid], ['Program', s.program], ['Data', s.data],
+    ['Started', date(Date.parse(s.started))], ['Source', tap?.source], ['Spool', tap && bytes(tap.spool_bytes)],
+    ['Cache', st && bytes(st.cache_bytes) + ', not committed yet ' + bytes(st.dirty_bytes)],
+    ['Digest', st && st.digest && st.committed_version ? el('span', {}, el('span', {class: 'mono'}, st.digest), ' at version ' + num(st.committed_version)) : null],
+  ]);
+}
+
+function tiles(s) {
+  const st = s.standby, tap = s.tap, now = Date.parse(s.time);
+  const list = [];
+  if (st) {
+    list.push(['Lag', num(st.lag_entries), (st.lag_entries === 1 ? 'entry, ' : 'entries, ') + span(st.lag_seconds)],
+      ['Applied', round(st.entries_per_second), 'entries/s']);
+    if (st.latency?.batches) list.push(['Readable after', millis(st.latency.p50_ms), '99% within ' + millis(st.latency.p99_ms)]);
+  } else if (tap) {
+    list.push(['Not published', num(Math.max(0, tap.received_version - tap.published_version)), 'entries'], ['Received', num(tap.entries_received), 'entries']);
+  }
+  list.push(['Epoch', num((st ?? tap)?.epoch ?? 0), ''], ['Running for', span((now - Date.parse(s.started)) / 1000), '']);
+  const box = $('tiles');
+  if (box.children.length !== list.length) {
+    box.replaceChildren(...list.map(() => el('div', {}, el('dt'), el('dd', {}, el('span'), el('small')))));
+  }
+  list.forEach(([name, value, more], i) => {
+    const tile = box.children[i];
+    text(tile.querySelector('dt'), name);
+    text(tile.querySelector('span'), value);
+    text(tile.querySelector('small'), more);
+  });
+}
+
+// flow shows the way of an entry, and where entries wait.
+function flow(s) {
+  const st = s.standby, tap = s.tap, now = Date.parse(s.time), list = [];
+  const heard = tap && Date.parse(tap.heard) > 0 ? 'heard ' + span((now - Date.parse(tap.heard)) / 1000) + ' ago' : '';
+  const link = tap?.following ? 'following' : tap?.connected ? 'connected' : '';
+  if (s.primary_version) {
+    list.push(['Primary' + (tap?.release ? ' ' + tap.release : ''), s.primary_version, [link, heard].filter(Boolean).join(', ') || 'as its tap tells', tap?.source]);
+  }
+  const stream = Math.max(tap?.published_version ?? 0, st?.stream_version ?? 0);
+  if (stream) list.push(['Stream', stream, 'epoch ' + (st ?? tap).epoch]);
+  if (st?.image_version) {
+    list.push(['Image', st.image_version, st.state], ['On disk', st.committed_version, num(st.commits) + ' commits']);
+  }
+  const box = $('flow');
+  box.hidden = list.length === 0;
+  if (box.children.length !== list.length) {
+    box.replaceChildren(...list.map(() => el('li', {}, el('div', {class: 'what'}), el('div', {class: 'version'}), el('div', {class: 'more'}), el('div', {class: 'gap'}))));
+  }
+  list.forEach(([what, version, more, hint], i) => {
+    const [w, v, m, gap] = box.children[i].children;
+    text(w, what);
+    text(v, num(version));
+    text(m, more);
+    m.title = hint ?? '';
+    const behind = i ? Math.max(0, list[i - 1][1] - version) : 0;
+    text(gap, behind ? '−' + short(behind) : '');
+    gap.title = behind ? num(behind) + ' entries' : '';
+  });
+}
+
+function members(list, now) {
+  $('members').tBodies[0].replaceChildren(...list.map((m) => {
+    const age = (now - Date.parse(m.updated)) / 1000;
+    const tone = m.error || m.state === 'stopped' ? 'bad' : age > 30 ? 'warn' : m.state === 'in sync' || m.state === 'following' ? 'ok' : 'none';
+    return el('tr', {}, el('td', {}, m.role), el('td', {}, m.name), el('td', {}, el('span', {class: 'badge', 'data-tone': tone, title: m.error}, m.state)),
+      el('td', {class: 'num'}, num(m.version)), el('td', {class: 'num'}, num(m.epoch)), el('td', {class: 'num'}, m.role === 'tap' ? '' : round(m.entries_per_second)),
+      el('td', {class: 'num'}, span(age) + ' ago'));
+  }));
+  if (!list.length) $('members').tBodies[0].append(el('tr', {}, el('td', {colspan: 7, class: 'muted'}, 'None has told of itself yet.')));
+}
+
+function metadata(m) {
+  pairs($('metadata'), [
+    ['Inodes', num(m.inodes)], ['Directories', num(m.directories)], ['Files', num(m.files - m.trash - m.sustained)],
+    ['Data', bytes(m.length_bytes) + ', with copies ' + bytes(m.realsize_bytes)],
+    ['Trash', num(m.trash) + (m.trash ? ', ' + bytes(m.trash_bytes) : '')],
+    ['Sustained', num(m.sustained) + (m.sustained ? ', ' + bytes(m.sustained_bytes) : '')],
+    ['Client sessions', num(m.sessions)],
+  ]);
+}
