@@ -80,6 +80,8 @@ func (b *Batch) ParseLine(line []byte) (Entry, error) {
 	return Entry{Version: version, Time: now, Op: op}, nil
 }
 
+const unknownOp = "unknown operation"
+
 // entry reads the whole text.
 func (l *lexer) entry() (meta.Time, Op) {
 	if len(l.text) > maxText {
@@ -97,7 +99,7 @@ func (l *lexer) entry() (meta.Time, Op) {
 	}
 	i := lookup(l.text[start:l.pos])
 	if i < 0 {
-		l.fail(start, "unknown operation")
+		l.fail(start, unknownOp)
 		return 0, nil
 	}
 	s := l.batch.slabs[i]

@@ -96,6 +96,9 @@ func (op *SetACL) Apply(st *meta.State, now meta.Time) error {
 	}
 	a := meta.ACL{User: op.User, Group: op.Group, Other: op.Other, Mask: op.Mask,
 		Users: append([]meta.ACLEntry(nil), op.Users...), Groups: append([]meta.ACLEntry(nil), op.Groups...)}
+	if !st.Release.Since(meta.Release3) {
+		return op.applyOld(st, n, a, now)
+	}
 	unnamed := len(a.Users) == 0 && len(a.Groups) == 0
 	if unnamed && a.User&a.Group&a.Other&a.Mask == aclUnset {
 		removeACL(st, op.Inode, n, op.Type)

@@ -121,6 +121,9 @@ func (op *Quota) Apply(st *meta.State, _ meta.Time) error {
 	case n.Type != meta.TypeDir:
 		return inodeError(op.Inode, meta.EPERM)
 	}
+	if !st.Release.Since(meta.Release2) {
+		return nil // 1.6 stores no quotas, and its replay passes over them
+	}
 	q, ok := st.Quotas.Edit(op.Inode)
 	switch {
 	case op.Flags == 0 && ok:
@@ -134,6 +137,9 @@ func (op *Quota) Apply(st *meta.State, _ meta.Time) error {
 	grace := op.Grace
 	if grace == 0 && !modern(st) {
 		grace = q.Grace
+	}
+	if grace == 0 && !st.Release.Since(meta.Release3) {
+		grace = oldGrace
 	}
 	*q = meta.Quota{
 		Grace: grace, Exceeded: op.Exceeded != 0, Flags: op.Flags, SoftTime: op.SoftTime,

@@ -119,7 +119,7 @@ func (op *ChunkDel) Apply(st *meta.State, now meta.Time) error {
 		return chunkError(op.Chunk, meta.ENOCHUNK)
 	case c.Files != 0:
 		return chunkError(op.Chunk, meta.EACTIVE)
-	case c.LockedTo >= now:
+	case c.LockedTo >= now && st.Release.Since(meta.Release3): // before, locks ended in other ways too
 		return chunkError(op.Chunk, meta.ELOCKED)
 	}
 	if err := match("chunk version", op.ChunkVersion, c.Version); err != nil {

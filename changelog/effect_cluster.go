@@ -162,5 +162,37 @@ func (op *RenumerateEdges) Apply(st *meta.State, _ meta.Time) error {
 	return match("next edge id", op.NextEdge, next)
 }
 
+// Apply gives the edges that have no id one: a directory's in the order of its
+// list, and what is below a subdirectory before the next name.
+func (op *RenumEdges) Apply(st *meta.State, _ meta.Time) error {
+	if st.NextEdge != meta.EdgeIDMax {
+		return &MismatchError{What: "next edge id before", Want: uint64(meta.EdgeIDMax), Got: st.NextEdge}
+	}
+	st.NextEdge--
+	type place struct {
+		dir  meta.Inode
+		list []meta.Edge
+	}
+	stack := []place{{meta.Root, st.Edges.List(meta.Root)}}
+	for len(stack) > 0 {
+		top := &stack[len(stack)-1]
+		if len(top.list) == 0 {
+			stack = stack[:len(stack)-1]
+			st.MakeRoom()
+			continue
+		}
+		edge := top.list[0]
+		top.list = top.list[1:]
+		if edge.ID == 0 {
+			st.Edges.SetID(top.dir, edge.Name, st.NextEdge)
+			st.NextEdge--
+		}
+		if edge.Dir {
+			stack = append(stack, place{edge.Child, st.Edges.List(edge.Child)})
+		}
+	}
+	return settle(st, "next edge id", &op.NextEdge, st.NextEdge)
+}
+
 // Apply does nothing: only the version moves on.
 func (op *Idle) Apply(*meta.State, meta.Time) error { return nil }

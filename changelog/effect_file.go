@@ -14,7 +14,7 @@ func (op *Write) Apply(st *meta.State, now meta.Time) error {
 		return slotError(op.Inode, op.Index, meta.EINDEXTOOBIG)
 	}
 	before := fileStats(st, op.Inode, n)
-	n.Slots = max(n.Slots, op.Index+1)
+	n.Slots = max(n.Slots, tableFor(st, op.Index))
 	if old := st.Slot(op.Inode, n, op.Index); old == 0 {
 		err = newChunk(st, now, op.Chunk)
 	} else {
@@ -24,7 +24,9 @@ func (op *Write) Apply(st *meta.State, now meta.Time) error {
 		return err
 	}
 	st.SetSlot(op.Inode, n, op.Index, op.Chunk)
-	setLength(st, n, max(n.Length, uint64(op.Index)<<meta.ChunkBits))
+	if st.Release.Since(meta.Release3) {
+		setLength(st, n, max(n.Length, uint64(op.Index)<<meta.ChunkBits))
+	}
 	refreshRatio(st, n)
 	statsChanged(st, op.Inode, n, &before)
 	n.Eattr &^= meta.EattrSnapshot
@@ -90,6 +92,9 @@ func (op *AppendChunks) Apply(st *meta.State, now meta.Time) error {
 		return err
 	}
 	dst, err := editFile(st, op.Inode, meta.EPERM)
+	if err == nil && !st.Release.Since(meta.Release3) {
+		return op.applyOld(st, src, dst, now)
+	}
 	if err != nil || src.Length == 0 {
 		return err
 	}

@@ -33,6 +33,7 @@ type creation struct {
 // ACL of the directory takes the place of the umask, for all kinds; its set
 // group id bit decides about the group.
 func (c *creation) node(st *meta.State, now meta.Time) (meta.Inode, *meta.Node, error) {
+	old := !st.Release.Since(meta.Release3)
 	n := meta.Node{
 		Type: c.kind, UID: c.uid, GID: c.gid, Mode: c.mode &^ c.umask & modeBits,
 		Atime: now, Mtime: now, Ctime: now,
@@ -42,7 +43,8 @@ func (c *creation) node(st *meta.State, now meta.Time) (meta.Inode, *meta.Node, 
 		n.Eattr &^= meta.EattrNoECache
 	}
 	if c.kind == meta.TypeDir || c.kind == meta.TypeFile {
-		n.Class, n.TrashHours = c.dir.Class, c.dir.TrashHours
+		n.Class = c.dir.Class
+		copyTrash(&n, c.dir)
 		if err := countClass(st, n.Class, n.Type, 1); err != nil {
 			return 0, nil, err
 		}
@@ -55,7 +57,11 @@ func (c *creation) node(st *meta.State, now meta.Time) (meta.Inode, *meta.Node, 
 	ino := st.Inodes.Alloc()
 	st.MaxInode = max(st.MaxInode, ino)
 	if c.dir.Flags&meta.HasDefaultACL != 0 {
-		inheritACL(st, c.parent, ino, &n, c.mode)
+		if old {
+			inheritACLOld(st, c.parent, ino, &n, c.mode)
+		} else {
+			inheritACL(st, c.parent, ino, &n, c.mode)
+		}
 	}
 	if sgid {
 		n.Mode |= setGID
@@ -125,7 +131,7 @@ func freeInode(st *meta.State, now meta.Time, ino meta.Inode) {
 }
 
 func clampFree(st *meta.State, now meta.Time) {
-	if now < st.LastFreed {
+	if now < st.LastFreed && st.Release.Since(meta.Release3) {
 		st.Inodes.ClampFree(now)
 		st.LastFreed = now
 	}
@@ -143,7 +149,7 @@ func dropName(st *meta.State, now meta.Time, parent meta.Inode, dir *meta.Node, 
 	}
 	kind := meta.TypeNone
 	if n.Links == 1 && n.Type == meta.TypeFile {
-		if n.TrashHours > 0 && (!modern(st) || n.Length > 0 || st.Open.Any(ino)) {
+		if n.Trash() > 0 && (!modern(st) || n.Length > 0 || st.Open.Any(ino)) {
 			kind = meta.TypeTrash
 		} else if st.Open.Any(ino) {
 			kind = meta.TypeSustained
@@ -227,7 +233,9 @@ func (op *Attr) Apply(st *meta.State, now meta.Time) error {
 	n.Mode = op.Mode
 	if n.Flags&meta.HasAccessACL != 0 {
 		mode := op.ACLMode
-		if mode&aclModeValid == 0 {
+		if !st.Release.Since(meta.Release3) {
+			mode = op.Mode
+		} else if mode&aclModeValid == 0 {
 			mode = op.Mode&0o707 | 0o070
 		}
 		setACLMode(st, op.Inode, mode)

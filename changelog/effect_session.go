@@ -114,6 +114,11 @@ func (op *Session) Apply(st *meta.State, _ meta.Time) error {
 
 // Apply notes that the file is open; whether it exists is not asked.
 func (op *Acquire) Apply(st *meta.State, _ meta.Time) error {
+	if !st.Release.Since(meta.Release2) { // open files are in their nodes there
+		if _, err := editFile(st, op.Inode, meta.EPERM); err != nil {
+			return err
+		}
+	}
 	if st.Open.Has(op.Session, op.Inode) {
 		return fmt.Errorf("inode %d is open already: %w", op.Inode, sessionError(op.Session, meta.EMISMATCH))
 	}

@@ -1,6 +1,10 @@
 package changelog
 
-import "mfsstandby/changelog/meta"
+import (
+	"fmt"
+
+	"mfsstandby/changelog/meta"
+)
 
 // Bits of Snapshot.Mode.
 const (
@@ -27,6 +31,12 @@ type snapshotCounts struct{ inodeXor, removed, same, existing, hardLinks, create
 // Apply makes or removes the copy. The primary decided with all digits of the
 // group ids; its own replay would drop the first of each.
 func (op *Snapshot) Apply(st *meta.State, now meta.Time) error {
+	if op.Form == SnapshotBare && st.Release.Since(meta.Release2) {
+		return fmt.Errorf("only 1.6 writes SNAPSHOT with four arguments: %w", meta.EINVAL)
+	}
+	if !st.Release.Since(meta.Release3) {
+		return op.applyOld(st, now)
+	}
 	s := snapshot{st: st, now: now, op: op, copies: map[meta.Inode]meta.Inode{}}
 	s.user = User{UID: op.UID, GIDs: op.GIDs, IgnoreGID: op.SesFlags&SessionIgnoreGID != 0}
 	if err := s.apply(); err != nil {

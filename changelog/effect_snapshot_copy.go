@@ -155,7 +155,8 @@ func (s *snapshot) copyAttributes(from meta.Inode, src *meta.Node, to meta.Inode
 			return err
 		}
 	}
-	n.TrashHours, n.Eattr, n.Winattr, n.Mode = src.TrashHours, src.Eattr, src.Winattr, src.Mode
+	copyTrash(n, src)
+	n.Eattr, n.Winattr, n.Mode = src.Eattr, src.Winattr, src.Mode
 	n.Flags &^= meta.KeepMode
 	if s.foreign(src) {
 		n.Mode &= foreignMode
@@ -241,7 +242,7 @@ func (s *snapshot) replaceFile(p pair, src *meta.Node, old meta.Inode) (meta.Ino
 	if err := setClass(s.st, dst, n, src.Class); err != nil {
 		return 0, err
 	}
-	n.TrashHours = src.TrashHours
+	copyTrash(n, src)
 	s.copyData(p.src, src, dst)
 	return dst, nil
 }

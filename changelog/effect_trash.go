@@ -213,8 +213,7 @@ func (op *EmptyTrash) Apply(st *meta.State, now meta.Time) error {
 // expired tells whether a file was in the trash for its time.
 func expired(st *meta.State, ino meta.Inode, now meta.Time) bool {
 	n, _ := st.Nodes.Get(ino)
-	kept := uint64(n.TrashHours) * 3600
-	return uint64(max(n.Atime, n.Mtime, n.Ctime))+kept < uint64(now)
+	return uint64(max(n.Atime, n.Mtime, n.Ctime))+n.Trash() < uint64(now)
 }
 
 // Apply destroys the files of the bucket that nobody has open.
@@ -299,14 +298,23 @@ func (op *FreeInodes) Apply(st *meta.State, now meta.Time) error {
 }
 
 // Apply sets the trash time of a node or a tree. The entry has seconds, nodes
-// have hours, rounded up, of which mfsmaster keeps 16 bits.
+// have hours, rounded up, of which mfsmaster keeps 16 bits; before 3.0 nodes have
+// seconds too.
 func (op *SetTrashTime) Apply(st *meta.State, now meta.Time) error {
-	hours := uint16((op.TrashTime + 3599) / 3600)
+	hours := meta.TrashHoursOf(op.TrashTime)
 	c := treeChange{
 		mode:     op.Mode,
 		dataOnly: true,
 		denied:   func(n *meta.Node) bool { return notChangeable(op.UID, n) },
 		set: func(ino meta.Inode, n *meta.Node) (bool, error) {
+			if n.Flags&meta.TrashSeconds != 0 {
+				if !selects(op.Mode, n.Rdev, op.TrashTime) {
+					return false, nil
+				}
+				n.SetTrash(op.TrashTime)
+				n.Ctime = now
+				return true, nil
+			}
 			if !selects(op.Mode, n.TrashHours, hours) {
 				return false, nil
 			}

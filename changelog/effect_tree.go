@@ -14,7 +14,7 @@ const (
 )
 
 // selects tells whether a mode changes a value to another one.
-func selects[T uint8 | uint16](mode uint8, value, to T) bool {
+func selects[T uint8 | uint16 | uint32](mode uint8, value, to T) bool {
 	switch mode & modeKind {
 	case modeSet:
 		return value != to

@@ -7,6 +7,8 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+
+	"mfsstandby/changelog/meta"
 )
 
 // FuzzParse: a text is refused with a place inside it, or written again byte
@@ -77,4 +79,34 @@ func readAll(t *testing.T, file []byte, src io.Reader) []byte {
 		}
 		protocol = append(protocol, line...)
 	}
+}
+
+// FuzzParseOld: what older releases write is refused, or gives an entry whose
+// text gives the same one again. The first byte chooses the release.
+func FuzzParseOld(f *testing.F) {
+	releases := [...]meta.Release{meta.Reproduced16, meta.Reproduced2}
+	for i := range releases {
+		for _, tc := range spellings {
+			f.Add(append([]byte{byte(i)}, "1|"+tc.text...))
+		}
+		for _, tc := range oldSpellings {
+			f.Add(append([]byte{byte(i)}, "1|"+tc.text...))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) == 0 {
+			return
+		}
+		batch := NewBatch()
+		batch.SetRelease(releases[int(text[0])%len(releases)])
+		now, op, err := batch.Parse(text[1:])
+		if err != nil {
+			return
+		}
+		out := Append(nil, now, op)
+		now, op, err = batch.Parse(out)
+		if err != nil || !bytes.Equal(Append(nil, now, op), out) {
+			t.Fatalf("%q became %q, which does not round-trip: %v", text, out, err)
+		}
+	})
 }

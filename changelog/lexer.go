@@ -27,6 +27,9 @@ func (l *lexer) fail(at int, reason string) {
 	l.pos = len(l.text)
 }
 
+// before tells whether a release older than r wrote the entry.
+func (l *lexer) before(r meta.Release) bool { return !l.batch.release.Since(r) }
+
 // peek returns the next byte, 0 at the end.
 func (l *lexer) peek() byte {
 	if l.pos < len(l.text) {
@@ -182,7 +185,7 @@ func (l *lexer) unescape(start int, nul bool) []byte {
 			return nil
 		}
 		c = hexDigit[t[i+1]]<<4 | hexDigit[t[i+2]]
-		if plain[c] {
+		if plain[c] && !l.before(meta.Release3) { // tools around older releases escaped more than these did
 			l.fail(i, "escaped byte that needs no escape")
 			return nil
 		}

@@ -1,5 +1,7 @@
 package changelog
 
+import "mfsstandby/changelog/meta"
+
 // CSDBOp changes the list of known chunkservers. Since 2.0:
 //
 //	CSDBOP(op:u8,ip:u32,port:u16,arg:u32)
@@ -124,6 +126,31 @@ func (op *RenumerateEdges) parse(l *lexer) {
 
 // AppendArgs appends the result.
 func (op *RenumerateEdges) AppendArgs(b []byte) []byte {
+	return appendNum(append(b, "()"...), ':', op.NextEdge)
+}
+
+// RenumEdges gives edges without id one. 2.0 wrote, when it began with a file of
+// 1.6,
+//
+//	RENUMEDGES():nextedgeid:u64
+type RenumEdges struct {
+	NextEdge uint64 // result
+}
+
+// Name is "RENUMEDGES".
+func (*RenumEdges) Name() string { return "RENUMEDGES" }
+
+func (op *RenumEdges) parse(l *lexer) {
+	if !l.before(meta.Release3) { // it does not read that any more
+		l.fail(l.pos-len(l.op), unknownOp)
+	}
+	l.eat('(')
+	l.eat(')')
+	op.NextEdge = l.u64(':')
+}
+
+// AppendArgs appends the result.
+func (op *RenumEdges) AppendArgs(b []byte) []byte {
 	return appendNum(append(b, "()"...), ':', op.NextEdge)
 }
 

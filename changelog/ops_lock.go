@@ -12,6 +12,8 @@ type Acquire struct {
 	Session meta.SessionID
 	Inode   meta.Inode
 	Aquire  bool // before 1.6: spelled AQUIRE
+
+	InodeFirst bool // 1.6: the inode stands before the session
 }
 
 // Name is "ACQUIRE" or "AQUIRE".
@@ -24,15 +26,35 @@ func (op *Acquire) Name() string {
 
 func (op *Acquire) parse(l *lexer) {
 	op.Aquire = l.op == "AQUIRE"
-	op.Session = l.session('(')
-	op.Inode = l.inode(',')
-	l.eat(')')
+	op.Session, op.Inode, op.InodeFirst = l.opened()
 }
 
 // AppendArgs appends the arguments.
 func (op *Acquire) AppendArgs(b []byte) []byte {
-	b = appendNum(b, '(', uint64(op.Session))
-	return append(appendNum(b, ',', uint64(op.Inode)), ')')
+	return appendOpened(b, op.Session, op.Inode, op.InodeFirst)
+}
+
+// opened reads "(session:u32,inode:u32)", which 1.6 wrote the other way round.
+func (l *lexer) opened() (s meta.SessionID, ino meta.Inode, inodeFirst bool) {
+	inodeFirst = l.before(meta.Release2)
+	if inodeFirst {
+		ino = l.inode('(')
+		s = l.session(',')
+	} else {
+		s = l.session('(')
+		ino = l.inode(',')
+	}
+	l.eat(')')
+	return s, ino, inodeFirst
+}
+
+// appendOpened appends what opened reads.
+func appendOpened(b []byte, s meta.SessionID, ino meta.Inode, inodeFirst bool) []byte {
+	first, second := uint64(s), uint64(ino)
+	if inodeFirst {
+		first, second = second, first
+	}
+	return append(appendNum(appendNum(b, '(', first), ',', second), ')')
 }
 
 // Release notes that a session closed a file. Since 2.0:
@@ -43,21 +65,20 @@ func (op *Acquire) AppendArgs(b []byte) []byte {
 type Release struct {
 	Session meta.SessionID
 	Inode   meta.Inode
+
+	InodeFirst bool // 1.6: the inode stands before the session
 }
 
 // Name is "RELEASE".
 func (*Release) Name() string { return "RELEASE" }
 
 func (op *Release) parse(l *lexer) {
-	op.Session = l.session('(')
-	op.Inode = l.inode(',')
-	l.eat(')')
+	op.Session, op.Inode, op.InodeFirst = l.opened()
 }
 
 // AppendArgs appends the arguments.
 func (op *Release) AppendArgs(b []byte) []byte {
-	b = appendNum(b, '(', uint64(op.Session))
-	return append(appendNum(b, ',', uint64(op.Inode)), ')')
+	return appendOpened(b, op.Session, op.Inode, op.InodeFirst)
 }
 
 // LockKind is the letter for what is done to a lock.

@@ -15,6 +15,7 @@ import (
 //
 //	SNAPSHOT(source,parent,name,smode,sesflags,uid,gidcount:u32,gids:DATA,umask)  since 2.0
 //	SNAPSHOT(source,parent,name,smode,sesflags,uid,gid:u32,umask)                before
+//	SNAPSHOT(source,parent,name,canoverwrite:u8)                                 in 1.6
 //
 // where gids holds the numbers as four bytes each, as an x86 has them in
 // memory. The reader of 3.0.117 drops the first digit of each gid of the list
@@ -26,7 +27,7 @@ type Snapshot struct {
 	Mode     uint8
 	SesFlags uint8 // of the session that asked
 	UID      uint32
-	GIDs     []uint32 // at least one; the first is the user's own
+	GIDs     []uint32 // at least one, but in 1.6; the first is the user's own
 	Umask    uint16
 
 	InodeXor  uint32 // results; all 0 is unchecked
@@ -48,6 +49,7 @@ const (
 	SnapshotList                 // list of gids, no results
 	SnapshotBlob
 	SnapshotSingle
+	SnapshotBare // 1.6: Mode only tells whether to overwrite
 )
 
 // Name is "SNAPSHOT".
@@ -58,6 +60,11 @@ func (op *Snapshot) parse(l *lexer) {
 	op.Parent = l.inode(',')
 	op.Base = l.name(',')
 	op.Mode = l.u8(',')
+	if l.peek() == ')' && l.before(meta.Release2) {
+		op.Form = SnapshotBare
+		l.eat(')')
+		return
+	}
 	op.SesFlags = l.u8(',')
 	op.UID = l.u32(',')
 	l.eat(',')
@@ -128,6 +135,9 @@ func (op *Snapshot) AppendArgs(b []byte) []byte {
 	b = appendNum(b, ',', uint64(op.Parent))
 	b = appendText(b, ',', op.Base)
 	b = appendNum(b, ',', uint64(op.Mode))
+	if op.Form == SnapshotBare {
+		return append(b, ')')
+	}
 	b = appendNum(b, ',', uint64(op.SesFlags))
 	b = appendNum(b, ',', uint64(op.UID))
 	b = op.appendGroups(b)

@@ -269,6 +269,10 @@ func TestEveryOperationHasSpellings(t *testing.T) {
 		name, _, _ := strings.Cut(tc.text, "(")
 		names = append(names, name)
 	}
+	for _, tc := range oldSpellings {
+		name, _, _ := strings.Cut(tc.text, "(")
+		names = append(names, name)
+	}
 	for _, row := range table {
 		if !slices.Contains(names, row.name) {
 			t.Errorf("no spelling of %s", row.name)

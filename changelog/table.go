@@ -43,6 +43,7 @@ var table = [...]row{
 	{"PURGE", newSlab[Purge]},
 	{"QUOTA", newSlab[Quota]},
 	{"RELEASE", newSlab[Release]},
+	{"RENUMEDGES", newSlab[RenumEdges]}, // 2.0
 	{"RENUMERATEEDGES", newSlab[RenumerateEdges]},
 	{"REPAIR", newSlab[Repair]},
 	{"ROLLBACK", newSlab[Rollback]},

@@ -96,7 +96,9 @@ func readFile(r io.Reader, st *meta.State, opt LoadOptions) (metafile.Header, er
 		st.MetaID = opt.MetaID
 		return metafile.Empty(st, 0)
 	}
-	return metafile.Read(in, st, metafile.ReadOptions{Name: opt.Name, Size: opt.Size, Progress: opt.Progress})
+	return metafile.Read(in, st, metafile.ReadOptions{
+		Name: opt.Name, Size: opt.Size, Progress: opt.Progress, Release: meta.ParseRelease(opt.Position.Release),
+	})
 }
 
 // swap puts the new image in the place of the old.

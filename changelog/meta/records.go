@@ -164,6 +164,15 @@ type ACL struct {
 	Users, Groups            []ACLEntry // named ones, in order
 }
 
+// Repair gives an ACL without a mask one that permits all, and takes what the
+// mode says for the owner and others: releases before 3.0.98 left masks empty by
+// mistake.
+func (a *ACL) Repair(mode uint16) {
+	a.User = a.User&^7 | mode>>6&7
+	a.Other = a.Other&^7 | mode&7
+	a.Mask = 7
+}
+
 // ACLEntry is the permission of one named user or group.
 type ACLEntry struct {
 	ID   uint32

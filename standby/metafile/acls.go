@@ -89,18 +89,10 @@ func (l *loader) acls() error {
 		}
 		n.Flags |= bit
 		if l.in.version < aclMask && !l.old && rec.acl.Mask == 0 {
-			repairACL(&rec.acl, n.Mode)
+			rec.acl.Repair(n.Mode)
 		}
 		l.st.ACLs.Insert(rec.key, rec.acl)
 	}
-}
-
-// repairACL gives an ACL without a mask one that permits all, and takes what
-// the mode says for the owner and others.
-func repairACL(a *meta.ACL, mode uint16) {
-	a.User = a.User&^7 | mode>>6&7
-	a.Other = a.Other&^7 | mode&7
-	a.Mask = 7
 }
 
 func writeACLs(o *output, st *meta.State) error {

@@ -11,6 +11,11 @@ type ReadOptions struct {
 	Name     string           // of the file, for error messages
 	Size     int64            // of the file in bytes, 0 if not known
 	Progress func(done int64) // called now and then with the bytes read so far
+
+	// Release is that of the master which goes on from the file, if it is not
+	// the one that wrote it: what a file of 1.6 or 2.0 says is taken as a later
+	// release takes it.
+	Release meta.Release
 }
 
 // loader fills a State from a file.
@@ -27,10 +32,11 @@ type loader struct {
 	attached uint64 // nodes that have at least one edge
 	chunksIn bool   // section CHNK has been read
 
-	classesIn bool   // section SCLA has been read
-	old       bool   // the file is of a release before 3.0
-	inNodes   uint64 // open files in section NODE
-	sinceRun  int    // records since the State last had a chance to write out
+	classesIn bool         // section SCLA has been read
+	by        meta.Release // who goes on from the file, 0 is who wrote it
+	old       bool         // that is a release before 3.0
+	inNodes   uint64       // open files in section NODE
+	sinceRun  int          // records since the State last had a chance to write out
 }
 
 // Read fills st, which must be empty, from the metadata file r, and returns
@@ -42,7 +48,7 @@ type loader struct {
 // All that the file leaves to be derived is set: links, directories' totals,
 // references of chunks and classes, and the counts.
 func Read(r io.Reader, st *meta.State, opt ReadOptions) (Header, error) {
-	l := &loader{in: newInput(r, opt.Name, opt.Size, opt.Progress), st: st}
+	l := &loader{in: newInput(r, opt.Name, opt.Size, opt.Progress), st: st, by: opt.Release}
 	l.predefineClasses()
 	h, err := l.in.readHead()
 	if err != nil {
@@ -59,6 +65,9 @@ func Read(r io.Reader, st *meta.State, opt ReadOptions) (Header, error) {
 	}
 	if err := l.finish(); err != nil {
 		return h, err
+	}
+	if h.Format < formatCurrent && st.Release.Since(meta.Release2) {
+		h.Version += meta.Version(l.inNodes) // each counts as an entry there
 	}
 	return h, st.Err()
 }

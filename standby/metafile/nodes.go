@@ -113,12 +113,7 @@ func (l *loader) nodes() error {
 	if l.in.format >= formatCurrent {
 		l.st.MaxInode = head.maxInode
 	}
-	switch {
-	case l.in.format < formatCurrent:
-		l.old, l.st.Release = true, meta.Reproduced16
-	case l.in.version < nodeHours && !l.classesIn:
-		l.old, l.st.Release = true, meta.Reproduced2
-	}
+	l.writtenBy()
 	var rec nodeRecord
 	use := func(i uint32, id meta.ChunkID) { l.slot(&rec, i, id) }
 	for {

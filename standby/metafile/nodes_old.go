@@ -45,6 +45,24 @@ func (in *input) nodesHead() nodesHead {
 	return h
 }
 
+// writtenBy notes whose the file is, and so which release's rules hold.
+func (l *loader) writtenBy() {
+	wrote := l.st.Release
+	switch {
+	case l.in.format < formatCurrent:
+		wrote = meta.Reproduced16
+	case l.in.version < nodeHours && !l.classesIn:
+		wrote = meta.Reproduced2
+	default:
+		return
+	}
+	if l.by > wrote {
+		wrote = l.by
+	}
+	l.st.Release = wrote
+	l.old = !wrote.Since(meta.Release3)
+}
+
 // readOldNode is readNode for versions before 1.4.
 func (in *input) readOldNode(rec *nodeRecord) bool {
 	kind, ok := in.oldType()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/changelog/meta/metatest"
 )
 
 // oldNode turns a record of NODE 1.4 into one of an older version; sessions
@@ -404,5 +405,36 @@ func TestOldFixtures(t *testing.T) {
 				t.Fatalf("%d lines, want %d", len(g), len(w))
 			}
 		})
+	}
+}
+
+// TestReadByLater reads old files as 3.0.117 does: open files of nodes count as
+// entries, and trash times are in hours.
+func TestReadByLater(t *testing.T) {
+	for _, tc := range []struct {
+		release string
+		version meta.Version // that it reads
+	}{{"1.6.27-a", 319 + 62}, {"2.0.91-a", 38}} {
+		file := oldFixture(t, tc.release, "after.mfs.gz")
+		for _, by := range []meta.Release{0, meta.Reproduced} {
+			st := metatest.New()
+			h, err := Read(bytes.NewReader(file), st, ReadOptions{Release: by})
+			if err != nil {
+				t.Fatal(err)
+			}
+			quick, err := ReadHeader(bytes.NewReader(file), int64(len(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			root, _ := st.Nodes.Get(meta.Root)
+			seconds := root.Flags&meta.TrashSeconds != 0
+			want, wantSeconds := quick.Version, true
+			if by != 0 {
+				want, wantSeconds = tc.version, false
+			}
+			if h.Version != want || seconds != wantSeconds || st.Release.Since(meta.Release3) != (by != 0) {
+				t.Errorf("%s by %q: version %d, seconds %v, release %s; want %d and %v", tc.release, by, h.Version, seconds, st.Release, want, wantSeconds)
+			}
+		}
 	}
 }

@@ -35,6 +35,14 @@ func TestReplay(t *testing.T) {
 		changelog: "../../changelog/testdata/3.0.117-a.changelog.mfs.gz",
 		after:     files + "/after.mfs.gz",
 	}}
+	for _, old := range []string{"1.6.27-a", "2.0.91-a"} {
+		all = append(all, capture{
+			name:      old,
+			before:    "../metafile/testdata/" + old + "/before.mfs",
+			changelog: "../../changelog/testdata/" + old + ".changelog.mfs.gz",
+			after:     "../metafile/testdata/" + old + "/after.mfs.gz",
+		})
+	}
 	if *captures != "" {
 		more, err := filepath.Glob(filepath.Join(*captures, "*", "after.mfs"))
 		if err != nil || len(more) == 0 {
@@ -126,6 +134,7 @@ func apply(t *testing.T, path string, st *meta.State, version meta.Version) (met
 	t.Helper()
 	var now meta.Time
 	batch := changelog.NewBatch()
+	batch.SetRelease(st.Release)
 	lines := bufio.NewScanner(open(t, path))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

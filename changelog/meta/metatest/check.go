@@ -180,7 +180,14 @@ func (c *checker) checkFlags(ino meta.Inode, n *meta.Node) {
 	if _, ok := c.st.ACLs.Get(meta.ACLKey{Inode: ino, Type: meta.ACLDefault}); ok {
 		flags |= meta.HasDefaultACL
 	}
-	c.equal(n.Flags, flags, "Flags of %d", ino)
+	if hasData := n.Type == meta.TypeDir || n.Type.IsFile(); n.Flags&meta.TrashSeconds != 0 {
+		if !hasData || n.TrashHours != meta.TrashHoursOf(n.Rdev) {
+			c.failf("%d of type %d has %d s and %d h of trash time", ino, n.Type, n.Rdev, n.TrashHours)
+		}
+	} else if hasData && n.Rdev != 0 {
+		c.failf("%d has device number %d", ino, n.Rdev)
+	}
+	c.equal(n.Flags&^(meta.TrashSeconds|meta.KeepMode), flags, "Flags of %d", ino)
 	if n.Mode > 0o7777 {
 		c.failf("Mode of %d is %o", ino, n.Mode)
 	}
