@@ -115,3 +115,14 @@ func refreshRatio(st *meta.State, n *meta.Node) {
 	class, _ := st.Classes.Get(n.Class)
 	n.Ratio = class.Ratio(n.Flags&meta.KeepMode != 0)
 }
+
+// StatsOf returns the totals that mfsdirinfo shows for a node: of a directory
+// with itself, of a file with the copies that its class asks for now.
+func StatsOf(st *meta.State, ino meta.Inode, n *meta.Node) meta.Stats {
+	if !n.Type.IsFile() {
+		return nodeStats(st, ino, n)
+	}
+	now := *n
+	refreshRatio(st, &now)
+	return fileStats(st, ino, &now)
+}

@@ -351,3 +351,19 @@ func appendEdges(list []meta.Edge, b []byte) []meta.Edge {
 func sortEdges(list []meta.Edge) {
 	slices.SortFunc(list, func(a, b meta.Edge) int { return cmp.Compare(a.Order, b.Order) })
 }
+
+// AppendList appends the names of parent to list, in no order. The names alias
+// the image: they are valid for the Read or the View that the table is of.
+func (t edgeTable) AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge {
+	d := view(t.accessor, t.img.dirs, uint64(parent))
+	for i := range d.buckets {
+		b := view(t.accessor, t.img.buckets, bucketKey(parent, i)).b
+		for len(b) > 0 {
+			e := decodeEdge(b)
+			e.Name = edgeName(b)
+			list = append(list, e)
+			b = b[edgeLen(b):]
+		}
+	}
+	return list
+}

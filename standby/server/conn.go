@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
 	"mfsstandby/standby/image"
@@ -64,9 +65,16 @@ type conn struct {
 	pos    image.Position
 	batch  func(*meta.State, image.Position) error
 	seen   meta.Version // of the newest answer
-	gids   []uint32     // of the request at hand
-	names  []byte       // scratch
 	counts uint64       // packets of this batch
+
+	// Of the request at hand, kept to save making them anew.
+	who     changelog.Caller
+	gids    []uint32
+	scratch []byte
+	edges   []meta.Edge
+
+	parked []parked   // reads that wait for the end of a write
+	waits  []lockWait // for locks
 
 	lastRead, lastWrite time.Time
 	deadline            time.Time // of the read; zero: to be set
@@ -112,7 +120,9 @@ func (c *conn) end() {
 	c.mu.Unlock()
 	c.srv.reserve(-c.reserved)
 	if c.ses != nil {
-		c.srv.sessions.detach(c.ses, time.Now())
+		if c.srv.sessions.detach(c.ses, time.Now()) {
+			c.srv.locks.release(c.ses.id, func(meta.Inode) bool { return false })
+		}
 	}
 	c.srv.gone(c)
 }
@@ -187,8 +197,12 @@ func (c *conn) arm() {
 		return // post has set it to now
 	}
 	c.deadline = c.lastWrite.Add(keepalive)
-	if now := time.Now(); c.deadline.Before(now.Add(keepalive / 10)) {
+	now := time.Now()
+	if c.deadline.Before(now.Add(keepalive / 10)) {
 		c.deadline = now.Add(keepalive)
+	}
+	if len(c.parked)+len(c.waits) > 0 {
+		c.deadline = now.Add(retryEvery)
 	}
 	c.nc.SetReadDeadline(c.deadline)
 }
@@ -203,6 +217,16 @@ func (c *conn) tick() error {
 		c.out.Begin(wire.Nop)
 		c.out.U32(0)
 		c.out.End()
+	}
+	if len(c.parked)+len(c.waits) > 0 {
+		img, err := c.srv.ready()
+		if err == nil {
+			err = img.Read(c.batch)
+			c.st = nil
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return c.send()
 }
@@ -309,6 +333,12 @@ func (c *conn) answer(st *meta.State, pos image.Position) error {
 		return errOlder
 	}
 	c.st, c.pos, c.seen = st, pos, pos.Version
+	if len(c.parked) > 0 {
+		c.retry()
+	}
+	if len(c.waits) > 0 {
+		c.retryLocks()
+	}
 	return c.dispatch()
 }
 

@@ -177,6 +177,7 @@ func (c *conn) openInodes() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
+	c.srv.locks.release(c.ses.id, func(ino meta.Inode) bool { return p.Inodes.Contains(uint32(ino)) })
 	return c.ses.setOpen(p.Inodes, c.srv.reserve)
 }
 

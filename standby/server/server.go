@@ -66,13 +66,18 @@ const (
 	keepalive = time.Second      // and gets a NOP when nothing was sent for so long
 )
 
-// Server serves any number of listeners. Its methods are safe for concurrent use.
+// Server serves clients. Its methods are safe for concurrent use.
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	sessions sessions
+	locks    locks
 	counters counters
-	buffers  atomic.Int64 // bytes counted against MaxBuffers
+	buffers  atomic.Int64    // bytes counted against MaxBuffers
+	locating atomic.Int32    // questions to the Locator
+	waiting  atomic.Int32    // jobs
+	ctx      context.Context // of the jobs; ends with the server
+	cancel   context.CancelFunc
 	jobs     chan struct{}
 	handlers *table
 
@@ -98,11 +103,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "server"), conns: map[*conn]struct{}{}, jobs: make(chan struct{}, maxJobs), handlers: newTable()}
 	s.sessions.init(s.reserve)
+	s.locks.byInode = map[meta.Inode][]localLock{}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
 
 // Serve accepts connections on l until ctx ends, then closes l and all
-// connections and waits for them.
+// connections and waits for them. It is called once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -167,6 +174,7 @@ func (s *Server) closeAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
+	s.cancel()
 	for c := range s.conns {
 		c.nc.Close()
 	}

@@ -154,8 +154,9 @@ func (t *sessions) close(id meta.SessionID) {
 	}
 }
 
-// detach takes note that a connection has ended.
-func (t *sessions) detach(s *session, now time.Time) {
+// detach takes note that a connection has ended, and tells whether it was the
+// last of its session.
+func (t *sessions) detach(s *session, now time.Time) (last bool) {
 	s.mu.Lock()
 	s.conns--
 	gone := s.conns == 0
@@ -165,6 +166,7 @@ func (t *sessions) detach(s *session, now time.Time) {
 	if gone && closed {
 		t.remove(s)
 	}
+	return gone
 }
 
 // remove ends a session unless it has a connection again.

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/wire"
+)
+
+// Clients that send nonsense lose their connections; others are served on, and
+// no memory stays behind.
+func TestGarbageHarmsNobody(t *testing.T) {
+	f := newFixture(t, everyone, func(cfg *Config) { cfg.MaxBuffers = 32 << 20 })
+	f.apply("1001|CREATE(1,dir,2,488,0,10,20,0):2")
+	good := f.mount("/")
+	var wg sync.WaitGroup
+	for seed := range uint64(8) {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			for range 100 {
+				c := f.mount("/")
+				if seed%2 == 0 {
+					c.nc.Close()
+					c = f.dial()
+				}
+				garbage(rnd, &c.out)
+				c.nc.Write(c.out.Buf)
+				c.nc.Close()
+			}
+		})
+	}
+	for range 200 {
+		if r, st := good.lookup(1, "dir", root); st != meta.OK || r.Inode != 2 {
+			t.Fatalf("a good client got %+v, %v", r, st)
+		}
+	}
+	wg.Wait()
+	good.nc.Close()
+	waitFor(t, func() bool { return f.srv.Stats().Connections == 0 })
+	if n := f.srv.buffers.Load(); n != 0 {
+		t.Errorf("%d bytes of buffers are still counted", n)
+	}
+}
+
+// garbage appends packets that are wrong in many ways.
+func garbage(rnd *rand.Rand, e *wire.Encoder) {
+	for range 50 {
+		e.Begin(wire.Type(rnd.IntN(800)))
+		for range rnd.IntN(64) {
+			e.U8(uint8(rnd.IntN(4) * rnd.IntN(256)))
+		}
+		e.End()
+		if rnd.IntN(10) == 0 {
+			binary.BigEndian.PutUint32(e.Buf[len(e.Buf)-min(len(e.Buf), 8):], rnd.Uint32())
+		}
+	}
+}
+
+// A client that announces long packets costs what it sends, not what it says;
+// when all room is taken it is closed.
+func TestLongPacketsAreBounded(t *testing.T) {
+	f := newFixture(t, everyone, func(cfg *Config) { cfg.MaxBuffers = 8 << 20 })
+	good := f.mount("/")
+	var clients []*client
+	for range 8 {
+		c := f.mount("/")
+		c.out.U32(uint32(wire.FuseSustainedInodes))
+		c.out.U32(wire.ClientMaxLength)
+		c.out.Bytes(make([]byte, 3<<20))
+		go c.nc.Write(c.out.Buf)
+		clients = append(clients, c)
+	}
+	waitFor(t, func() bool { return f.srv.counters.dropped.Load() > 0 })
+	if n := f.srv.buffers.Load(); n > 8<<20 {
+		t.Errorf("%d bytes of buffers", n)
+	}
+	if _, st := good.lookup(1, "none", root); st != meta.ENOENT {
+		t.Errorf("a good client: %v", st)
+	}
+	for _, c := range clients {
+		c.nc.Close()
+	}
+	waitFor(t, func() bool { return f.srv.buffers.Load() == 0 })
+}
+
+// Idle connections cost a goroutine and a small buffer each.
+func TestManyIdleConnections(t *testing.T) {
+	n := 2000
+	if testing.Short() {
+		n = 200
+	}
+	f := newFixture(t, everyone, func(cfg *Config) { cfg.MaxConns = n + 1 })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		nc, err := net.Dial("tcp", f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		conns[i] = nc
+	}
+	waitFor(t, func() bool { return f.srv.Stats().Connections == n })
+	good := f.mount("/")
+	if _, st := good.lookup(1, "none", root); st != meta.ENOENT {
+		t.Errorf("beside idle connections: %v", st)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.Sys) - int64(before.Sys)) / int64(n); each > 64<<10 {
+		t.Errorf("an idle connection costs %d bytes", each)
+	}
+	// One more than allowed is turned away.
+	c := f.dial()
+	c.nc.SetDeadline(time.Now().Add(time.Minute))
+	if !c.closed(wire.FuseRegister) {
+		t.Error("the connection over the limit was answered")
+	}
+	for _, nc := range conns {
+		nc.Close()
+	}
+	waitFor(t, func() bool { return f.srv.Stats().Connections == 1 })
+}
+
+// FuzzHandlers gives every handler any bytes: it answers or closes, and changes
+// nothing.
+func FuzzHandlers(f *testing.F) {
+	f.Add(uint16(wire.FuseLookup), []byte("\x00\x00\x00\x01\x00\x00\x00\x01\x01a\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00"))
+	f.Add(uint16(wire.FuseReaddir), make([]byte, 33))
+	f.Add(uint16(wire.FuseGetXattr), make([]byte, 23))
+	f.Add(uint16(wire.FusePosixLock), make([]byte, 42))
+	f.Add(uint16(wire.FuseQuotaControl), make([]byte, 9))
+	f.Add(uint16(wire.FuseRegister), []byte("x"))
+	fix := newFixture(f, everyone)
+	fix.apply("1001|CREATE(1,dir,2,488,0,10,20,0):2", "1002|CREATE(2,file,1,420,0,10,20,0):3", "1003|UNLINK(2,file):3")
+	_, sum, err := fix.img.Digest()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, number uint16, payload []byte) {
+		here, there := net.Pipe()
+		defer here.Close()
+		defer there.Close()
+		c := newConn(fix.srv, there)
+		c.release = Release
+		ses := fix.srv.sessions.create(&params{meta.Session{Root: meta.Root}})
+		defer fix.srv.sessions.remove(ses)
+		c.enter(ses, mounted)
+		defer fix.srv.sessions.detach(ses, time.Now())
+		c.out.Begin(wire.Type(number))
+		c.out.Bytes(payload)
+		c.out.End()
+		c.in, c.out.Buf = c.out.Buf, nil
+		if err := fix.img.Read(c.batch); err == nil {
+			for rest := c.out.Buf; len(rest) > 0; {
+				_, _, next, ok, err := wire.Split(rest, wire.ClientMaxLength)
+				if !ok || err != nil {
+					t.Fatalf("request %d, % x: answer % x is no packet", number, payload, rest)
+				}
+				rest = next
+			}
+		}
+		if _, now, err := fix.img.Digest(); err != nil || now != sum {
+			t.Fatalf("request %d, % x: changed the image (%v)", number, payload, err)
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/wire"
+)
+
+// inlineNames is the size of directory that is listed under the image's lock;
+// larger ones are listed from a view, which keeps nobody waiting.
+const inlineNames = 2000
+
+// Cursors of a listing that are not the ids of edges.
+const (
+	cursorSelf = iota
+	cursorParent
+	cursorFirst
+)
+
+func (c *conn) readdir() error {
+	var p wire.Readdir
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	c.count(statReaddir)
+	who := c.as(&p.Identity)
+	ino, n, ok := who.Find(c.st, p.Inode, false)
+	want := uint16(changelog.MayRead)
+	if p.Flags&wire.ReaddirAttr != 0 {
+		want |= changelog.MayExec
+	}
+	switch {
+	case c.disabled(changelog.DisableReaddir):
+		return c.status(wire.FuseReaddir, p.MsgID, meta.EPERM)
+	case !ok:
+		return c.status(wire.FuseReaddir, p.MsgID, meta.ENOENT)
+	case n.Type != meta.TypeDir:
+		return c.status(wire.FuseReaddir, p.MsgID, meta.ENOTDIR)
+	case p.Cursor == cursorSelf && !who.May(c.st, ino, &n, want):
+		return c.status(wire.FuseReaddir, p.MsgID, meta.EACCES)
+	}
+	l := listing{e: &c.out, st: c.st, who: who, req: &p, client: c.release, edges: c.edges}
+	if d, _ := c.st.Dirs.Get(ino); d.Elements <= inlineNames {
+		l.append(ino, &n)
+		clear(l.edges)
+		c.edges = l.edges[:0]
+		return nil
+	}
+	req, caller := p, *who
+	caller.GIDs = slices.Clone(who.GIDs)
+	req.Identity.GIDs = nil
+	return c.later(wire.FuseReaddir, p.MsgID, func(st *meta.State, e *wire.Encoder) meta.Status {
+		l := listing{e: e, st: st, who: &caller, req: &req, client: c.release}
+		n, ok := st.Nodes.Get(ino)
+		if !ok {
+			return meta.ENOENT
+		}
+		l.append(ino, &n)
+		return meta.OK
+	})
+}
+
+// listing makes one answer to READDIR.
+type listing struct {
+	e      *wire.Encoder
+	st     *meta.State
+	who    *changelog.Caller
+	req    *wire.Readdir
+	client wire.Release
+	edges  []meta.Edge // scratch
+	left   uint32      // entries that may still be given
+}
+
+// fastEdges is the part of an image that lists names without copying them; they
+// are in no order, and valid while the state does not change.
+type fastEdges interface {
+	AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge
+}
+
+// append appends the answer for the directory ino.
+func (l *listing) append(ino meta.Inode, n *meta.Node) {
+	head := wire.ReaddirReply{MsgID: l.req.MsgID, Paged: l.req.Paged, Cursor: l.req.Cursor}
+	head.Begin(l.e)
+	defer l.e.End()
+	l.left = l.req.Max
+	cursor := l.req.Cursor
+	if cursor == cursorSelf && l.take() {
+		l.entry([]byte("."), ino, n, n)
+	}
+	if cursor <= cursorParent && l.take() {
+		parent := l.who.Root
+		if d, _ := l.st.Dirs.Get(ino); ino != l.who.Root && d.Parent != 0 {
+			parent = d.Parent
+		}
+		up, _ := l.st.Nodes.Get(parent)
+		l.entry([]byte(".."), parent, &up, n)
+	}
+	if l.left == 0 {
+		return
+	}
+	l.list(ino)
+	begun := cursor < cursorFirst
+	for i := range l.edges {
+		e := &l.edges[i]
+		if begun = begun || e.ID >= cursor; !begun {
+			continue
+		}
+		child, ok := l.st.Nodes.Get(e.Child)
+		if !ok {
+			continue
+		}
+		if !l.take() {
+			return
+		}
+		l.entry(e.Name, e.Child, &child, n)
+	}
+}
+
+func (l *listing) take() bool {
+	if l.left == 0 {
+		return false
+	}
+	if l.left != ^uint32(0) {
+		l.left--
+	}
+	return true
+}
+
+// list collects the names in the directory's order.
+func (l *listing) list(ino meta.Inode) {
+	fast, ok := l.st.Edges.(fastEdges)
+	if !ok {
+		l.edges = l.st.Edges.List(ino)
+		return
+	}
+	l.edges = fast.AppendList(l.edges[:0], ino)
+	slices.SortFunc(l.edges, func(a, b meta.Edge) int { return cmp.Compare(a.Order, b.Order) })
+}
+
+func (l *listing) entry(name []byte, ino meta.Inode, n, dir *meta.Node) {
+	entry := wire.DirEntry{Name: name, Inode: ino, Attr: wire.Attr{Type: n.Type}}
+	if ino == l.who.Root {
+		entry.Inode = meta.Root
+	}
+	if l.req.Flags&wire.ReaddirAttr != 0 {
+		a := l.who.AttributesOf(l.st, ino, n, dir)
+		entry.Attr = attrOf(&a)
+	}
+	entry.Append(l.e, l.req.Flags, l.client)
+}

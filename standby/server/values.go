@@ -1,0 +1,233 @@
+package server
+
+import (
+	"bytes"
+
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/wire"
+)
+
+// valueHandlers are extended attributes, ACLs, quotas, storage classes, and
+// what a master tells of itself to anybody.
+func valueHandlers() map[wire.Type]handler {
+	return map[wire.Type]handler{
+		wire.FuseGetXattr:     {states: mounted, serve: (*conn).getXattr},
+		wire.FuseGetACL:       {states: mounted, serve: (*conn).getACL},
+		wire.FuseQuotaControl: {states: registered, serve: (*conn).quotaControl},
+		wire.ClassList:        {states: registered, serve: (*conn).classList},
+		wire.GetVersion:       {states: anyState, offline: true, serve: (*conn).getVersion},
+		wire.GetConfig:        {states: anyState, offline: true, serve: (*conn).getConfig},
+	}
+}
+
+// trustedPrefix begins the names of attributes that only root reads.
+var trustedPrefix = []byte("trusted.")
+
+func (c *conn) getXattr() error {
+	var p wire.GetXattr
+	if err := p.Decode(&c.d, c.release); err != nil {
+		return err
+	}
+	who := c.as(&p.Identity)
+	ino, n, ok := who.Find(c.st, p.Inode, p.Opened != 0)
+	status := meta.OK
+	switch {
+	case p.Mode > wire.XattrLength:
+		status = meta.EINVAL
+	case !ok:
+		status = meta.ENOENT
+	case who.UID != 0 && bytes.HasPrefix(p.Name, trustedPrefix):
+		status = meta.EPERM
+	case p.Opened == 0 && !who.May(c.st, ino, &n, changelog.MayRead):
+		status = meta.EACCES
+	case bytes.IndexByte(p.Name, 0) >= 0:
+		status = meta.EINVAL
+	}
+	if status != meta.OK {
+		return c.status(wire.FuseGetXattr, p.MsgID, status)
+	}
+	answer := wire.XattrReply{MsgID: p.MsgID}
+	if len(p.Name) == 0 {
+		c.scratch = c.scratch[:0]
+		if n.Flags&meta.HasXattr != 0 {
+			for _, name := range c.st.Xattrs.Names(ino) {
+				c.scratch = append(append(c.scratch, name...), 0)
+			}
+		}
+		answer.Value = c.scratch
+	} else {
+		var found bool
+		if n.Flags&meta.HasXattr != 0 {
+			answer.Value, found = c.st.Xattrs.Get(ino, p.Name)
+		}
+		if !found {
+			return c.status(wire.FuseGetXattr, p.MsgID, meta.ENOATTR)
+		}
+	}
+	answer.Length = uint32(len(answer.Value))
+	if p.Mode == wire.XattrLength {
+		answer.Value = nil
+	}
+	answer.Append(&c.out)
+	return nil
+}
+
+func (c *conn) getACL() error {
+	var p wire.GetACL
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	ino, n, ok := c.asNobody(0, 0).Find(c.st, p.Inode, false)
+	if !ok {
+		return c.status(wire.FuseGetACL, p.MsgID, meta.ENOENT)
+	}
+	has := p.Type == meta.ACLAccess && n.Flags&meta.HasAccessACL != 0 ||
+		p.Type == meta.ACLDefault && n.Flags&meta.HasDefaultACL != 0
+	acl, ok := meta.ACL{}, false
+	if has {
+		acl, ok = c.st.ACLs.Get(meta.ACLKey{Inode: ino, Type: p.Type})
+	}
+	if !ok {
+		return c.status(wire.FuseGetACL, p.MsgID, meta.ENOATTR)
+	}
+	answer := wire.ACLReply{MsgID: p.MsgID, ACL: wire.ACL{
+		User: acl.User, Group: acl.Group, Other: acl.Other, Mask: acl.Mask,
+		Users: uint16(len(acl.Users)), Groups: uint16(len(acl.Groups)), Entries: c.scratch[:0],
+	}}
+	for _, list := range [][]meta.ACLEntry{acl.Users, acl.Groups} {
+		for _, e := range list {
+			answer.AddEntry(e.ID, e.Perm)
+		}
+	}
+	c.scratch = answer.Entries
+	answer.Append(&c.out)
+	return nil
+}
+
+// quotaControl reads a quota; to set or remove one is a change.
+func (c *conn) quotaControl() error {
+	var p wire.QuotaControl
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	who := c.asNobody(0, 0)
+	ino, n, ok := who.Find(c.st, p.Inode, false)
+	status := meta.OK
+	switch {
+	case p.Flags != 0 && who.RootMapped:
+		status = meta.EACCES
+	case p.Flags != 0:
+		status = meta.EROFS
+	case who.Root == 0:
+		status = meta.EPERM
+	case !ok:
+		status = meta.ENOENT
+	case n.Type != meta.TypeDir:
+		status = meta.EPERM
+	}
+	if status != meta.OK {
+		return c.status(wire.FuseQuotaControl, p.MsgID, status)
+	}
+	d, _ := c.st.Dirs.Get(ino)
+	answer := wire.QuotaReply{MsgID: p.MsgID, Used: wire.Limits{
+		Inodes: d.Stats.Inodes, Length: d.Stats.Length, Size: d.Stats.Size, RealSize: d.Stats.RealSize,
+	}}
+	if q, ok := c.st.Quotas.Get(ino); ok {
+		answer.Flags, answer.Grace = q.Flags, q.Grace
+		answer.Soft = limits(q.Flags, q.SoftInodes, q.SoftLength, q.SoftSize, q.SoftReal)
+		answer.Hard = limits(q.Flags>>4, q.HardInodes, q.HardLength, q.HardSize, q.HardReal)
+	}
+	answer.Append(&c.out, c.release)
+	return nil
+}
+
+// limits returns those limits that are set.
+func limits(flags uint8, inodes uint32, length, size, real uint64) (l wire.Limits) {
+	if flags&1 != 0 {
+		l.Inodes = inodes
+	}
+	if flags&2 != 0 {
+		l.Length = length
+	}
+	if flags&4 != 0 {
+		l.Size = size
+	}
+	if flags&8 != 0 {
+		l.RealSize = real
+	}
+	return l
+}
+
+// classList serves CLTOMA_SCLASS_LIST:
+//
+//	msgid:32 long:8 -> msgid:32 N*[name:NAME [admin:8 mode:8 delay:16 3*count:8 labels]]
+func (c *conn) classList() error {
+	id, long := c.d.U32(), c.d.U8()
+	if err := c.d.End(); err != nil {
+		return err
+	}
+	c.out.Begin(wire.ClassList.Reply())
+	defer c.out.End()
+	c.out.U32(id)
+	for _, class := range c.st.Classes.Scan(1) {
+		c.out.Name([]byte(class.Name))
+		if long&1 != 0 {
+			c.classLabels(&class)
+		}
+	}
+	return nil
+}
+
+func (c *conn) classLabels(class *meta.Class) {
+	c.out.U8(class.AdminOnly)
+	c.out.U8(class.Mode)
+	c.out.U16(class.ArchDelay)
+	lists := [][]meta.LabelMasks{class.Create, class.Keep, class.Arch}
+	for _, list := range lists {
+		c.out.U8(uint8(len(list)))
+	}
+	for _, list := range lists {
+		for _, masks := range list {
+			for _, m := range masks {
+				c.out.U32(m)
+			}
+		}
+	}
+}
+
+// getVersion serves ANTOAN_GET_VERSION: [msgid:32] -> [msgid:32] release:32 text.
+func (c *conn) getVersion() error {
+	hasID := c.d.Len() > 0
+	id := uint32(0)
+	if hasID {
+		id = c.d.U32()
+	}
+	if err := c.d.End(); err != nil {
+		return err
+	}
+	c.out.Begin(wire.VersionReply)
+	if hasID {
+		c.out.U32(id)
+	}
+	c.out.U32(uint32(Release))
+	c.out.Bytes([]byte(Release.String()))
+	c.out.End()
+	return nil
+}
+
+// getConfig serves ANTOAN_GET_CONFIG: msgid:32 name:NAME -> msgid:32 value:NAME.
+// A standby has none of the master's settings; they are empty, as at a master
+// that takes its defaults.
+func (c *conn) getConfig() error {
+	id := c.d.U32()
+	c.d.Name()
+	if err := c.d.End(); err != nil {
+		return err
+	}
+	c.out.Begin(wire.ConfigValue)
+	c.out.U32(id)
+	c.out.Name(nil)
+	c.out.End()
+	return nil
+}
