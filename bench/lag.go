@@ -152,7 +152,7 @@ func (l *lagRun) run(ctx context.Context) (*LagReport, error) {
 
 // prepare makes the parts: primary, tap, standby.
 func (l *lagRun) prepare(conn *stream.Conn) error {
-	tap := replicator.Config{Primary: l.cfg.Primary, Dir: filepath.Join(l.dir, "tap"), Sync: l.cfg.Sync, Logger: quiet()}
+	tap := replicator.Config{Primary: l.cfg.Primary, Dir: filepath.Join(l.dir, "tap"), Logger: quiet()} // as "run" does
 	if l.cfg.Primary == "" {
 		tap.ChangelogDir = filepath.Join(l.dir, "primary")
 		run, err := l.cfg.Sample(tap.ChangelogDir, l.cfg.Rate)

@@ -142,7 +142,7 @@ func (r *stageRun) publish(ctx context.Context) error {
 	}
 	err = r.eachBatch(ctx, func(b tap.Batch) error {
 		waiting = append(waiting, published{time.Now(), b.Entries[len(b.Entries)-1].Version + 1, len(b.Entries)})
-		if err := w.Append(ctx, b.Entries, b.Received); err != nil {
+		if err := errors.Join(w.Append(ctx, b.Entries, b.Received), w.Sync()); err != nil {
 			return err
 		}
 		acked()

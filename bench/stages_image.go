@@ -225,12 +225,8 @@ func (r *stageRun) await(ctx context.Context, s *standby.Standby, v meta.Version
 
 // tap brings changelog files into the stream.
 func (r *stageRun) tap(ctx context.Context, conn *stream.Conn, dir string, files ...string) error {
-	mode := "interval"
-	if r.SyncAlways {
-		mode = "always"
-	}
 	rep, err := replicator.New(replicator.Config{
-		Files: files, Base: r.Input.Metadata, Dir: filepath.Join(dir, "tap"), Sync: mode, Logger: quiet(),
+		Files: files, Base: r.Input.Metadata, Dir: filepath.Join(dir, "tap"), Logger: quiet(),
 	}, conn)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/spool"
 	"mfsstandby/replicator/tap"
@@ -30,9 +31,18 @@ func (r *Replicator) pump(ctx context.Context, src tap.Source) error {
 		receiveErr = r.receive(ctx, src)
 	})
 	wg.Go(func() { r.maintain(ctx) })
+	var hardenErr error
+	wg.Go(func() {
+		if hardenErr = r.harden(ctx); hardenErr != nil {
+			cancel()
+		}
+	})
 	publishErr := r.publish(ctx, received)
 	cancel()
 	wg.Wait()
+	if hardenErr != nil {
+		return hardenErr
+	}
 	if publishErr != nil && !errors.Is(publishErr, context.Canceled) {
 		return publishErr
 	}
@@ -99,14 +109,15 @@ func (r *Replicator) publish(ctx context.Context, received <-chan struct{}) erro
 			return err
 		}
 		if r.writer.Next() >= pos.End {
-			if err := r.writer.Flush(ctx); err != nil {
+			if err := r.writer.Settle(ctx); err != nil {
 				return err
 			}
+			r.wakeHarden()
 			r.status.published(r.writer)
 			select {
 			case <-received:
 				if now, err := r.spool.Position(); err != nil || now.End == pos.End {
-					return err
+					return errors.Join(err, r.finish(ctx))
 				}
 			default:
 			}
@@ -123,23 +134,63 @@ func (r *Replicator) publish(ctx context.Context, received <-chan struct{}) erro
 		if err := r.writer.Append(ctx, batch.Entries, batch.Received); err != nil {
 			return err
 		}
+		r.wakeHarden()
 		r.status.published(r.writer)
 	}
 }
 
-// maintain syncs and trims the spool.
+// finish waits until all is acknowledged.
+func (r *Replicator) finish(ctx context.Context) error {
+	err := r.writer.Flush(ctx)
+	r.status.published(r.writer)
+	return err
+}
+
+// wakeHarden says that there may be something new in the stream.
+func (r *Replicator) wakeHarden() {
+	select {
+	case r.stored <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// harden acknowledges what is in the stream, beside publish: the disk holds up
+// neither further entries nor their readers.
+func (r *Replicator) harden(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.stored:
+		}
+		if err := r.writer.Sync(); err != nil {
+			return err
+		}
+		r.status.acknowledged(r.writer.Acked())
+	}
+}
+
+// maintain syncs and trims the spool. What the stream soon has on the disk need
+// not be there twice.
 func (r *Replicator) maintain(ctx context.Context) {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
+	var before meta.Version // the spool's end a tick ago
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		err := r.spool.Sync()
+		var err error
+		if !r.conn.Durable() || r.status.acked() < before {
+			err = r.spool.Sync()
+		}
 		if err == nil {
 			err = r.trim()
+		}
+		if pos, e := r.spool.Position(); e == nil {
+			before = pos.End
 		}
 		if err != nil {
 			r.log.Error("keeping the spool", "err", err)

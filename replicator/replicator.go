@@ -92,6 +92,7 @@ type Replicator struct {
 	opened  atomic.Pointer[spool.Spool] // the same, for Status
 	cluster *stream.Cluster
 	writer  *stream.Writer
+	stored  chan struct{} // tells harden that something is in the stream
 
 	announced bool   // as a member of the cluster
 	rebased   string // why a new base image was needed last
@@ -106,7 +107,7 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Replicator{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part)}
+	r := &Replicator{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part), stored: make(chan struct{}, 1)}
 	r.status.log, r.status.events = r.log, r.cfg.Events
 	switch {
 	case cfg.Primary != "":

@@ -96,6 +96,12 @@ func (t *tracker) published(w *stream.Writer) {
 	t.now.Published, t.now.Epoch = w.Acked(), uint64(w.End().Epoch)
 }
 
+func (t *tracker) acknowledged(v meta.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Published = v
+}
+
 func (t *tracker) acked() meta.Version {
 	t.mu.Lock()
 	defer t.mu.Unlock()

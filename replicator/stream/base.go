@@ -260,7 +260,7 @@ func (c *Cluster) moveBase(ctx context.Context, v meta.Version, epoch Epoch, cha
 	if err := c.bases.UpdateMeta(ctx, info.Name, jetstream.ObjectMeta{Name: info.Name, Metadata: b.metadata()}); err != nil {
 		return err
 	}
-	return c.conn.syncNames("OBJ_" + c.bucket)
+	return c.conn.harden("OBJ_" + c.bucket)
 }
 
 // Trim deletes all base images but the newest keep (at least one), and the

@@ -79,22 +79,44 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err := cl.openBases(ctx, id, cfg.Replicas); err != nil {
 		return nil, fmt.Errorf("opening the base images of %s: %w", cl.name, err)
 	}
-	cl.members, err = c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: cl.name + "-members", Description: "members of MooseFS cluster " + id,
-		Storage: jetstream.FileStorage, Replicas: cfg.Replicas, History: 1,
-	})
-	if err != nil {
+	if err := cl.openMembers(ctx, id, cfg.Replicas); err != nil {
 		return nil, fmt.Errorf("opening the members of %s: %w", cl.name, err)
 	}
 	return cl, nil
 }
 
+// openMembers changes settings only where they differ, as all that opens does:
+// nats-server writes their file anew, and a crash may come meanwhile.
+func (c *Cluster) openMembers(ctx context.Context, id string, replicas int) error {
+	want := jetstream.KeyValueConfig{
+		Bucket: c.name + "-members", Description: "members of MooseFS cluster " + id,
+		Storage: jetstream.FileStorage, Replicas: replicas, History: 1,
+	}
+	kv, err := c.conn.js.KeyValue(ctx, want.Bucket)
+	var have jetstream.KeyValueStatus
+	if err == nil {
+		have, err = kv.Status(ctx)
+	}
+	if errors.Is(err, jetstream.ErrBucketNotFound) || err == nil && have.Config().Replicas != replicas {
+		kv, err = c.conn.js.CreateOrUpdateKeyValue(ctx, want)
+	}
+	c.members = kv
+	return err
+}
+
 func (c *Cluster) openBases(ctx context.Context, id string, replicas int) (err error) {
 	c.bucket, c.orphanAge = c.name+"-base", orphanAge
-	c.bases, err = c.conn.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+	want := jetstream.ObjectStoreConfig{
 		Bucket: c.bucket, Description: "base images of MooseFS cluster " + id,
 		Storage: jetstream.FileStorage, Replicas: replicas,
-	})
+	}
+	var have jetstream.ObjectStoreStatus
+	if c.bases, err = c.conn.js.ObjectStore(ctx, want.Bucket); err == nil {
+		have, err = c.bases.Status(ctx)
+	}
+	if errors.Is(err, jetstream.ErrBucketNotFound) || err == nil && have.Replicas() != replicas {
+		c.bases, err = c.conn.js.CreateOrUpdateObjectStore(ctx, want)
+	}
 	if err != nil {
 		return err
 	}

@@ -176,10 +176,20 @@ func Away(err error) bool {
 // reconnects counts the connections made after the first.
 func (c *Conn) reconnects() uint64 { return c.nc.Stats().Reconnects }
 
-// syncNames makes the names of a stream's files durable where this process can.
-func (c *Conn) syncNames(stream string) error {
+// Durable tells whether what a Writer has acknowledged is on the disk: this
+// process's own server stores it, and syncs always.
+func (c *Conn) Durable() bool { return c.server != nil && c.server.names.enabled }
+
+// hardens tells whether it takes harden to put a stream on the disk.
+func (c *Conn) hardens() bool { return c.server != nil && c.server.files.enabled }
+
+// harden makes what a stream has stored durable where this process can and is to.
+func (c *Conn) harden(stream string) error {
 	if c.server == nil {
 		return nil
+	}
+	if err := c.server.files.sync(stream); err != nil {
+		return err
 	}
 	return c.server.names.sync(stream)
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -84,7 +85,7 @@ func writeForEver(dir string) error {
 		if i%10 == 0 {
 			count = 3000
 		}
-		if err := w.Append(ctx, makeEntries(next, count), testTime); err != nil {
+		if err := errors.Join(w.Append(ctx, makeEntries(next, count), testTime), w.Sync()); err != nil {
 			return err
 		}
 		next = w.Next()

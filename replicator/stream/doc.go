@@ -23,11 +23,16 @@
 //
 // # Durability
 //
-// With SyncAlways the embedded server's file store calls fsync after each message
-// and before it acknowledges (server/filestore.go, flushPendingMsgsLocked; seen
-// with strace: each pwrite of a block is followed by its fsync). It does not sync
-// the directory when it starts a new block file; the Writer does that (nameSyncer)
-// before it counts the message as acknowledged. With SyncInterval what was
+// With SyncAlways nothing is acknowledged (Writer.Acked, Flush) before it is on
+// the disk. Where only this process writes to the embedded server, its Writers
+// see to that beside it (fileSyncer): readers need not wait for the disk, and one
+// sync serves all that came while the last one ran. A loss of power can then take
+// what readers have seen, but not what was acknowledged; the tap appends it again,
+// and followers find that they have it already. Where others connect, the server's
+// file store calls fsync after each message and before it acknowledges or shows it
+// (server/filestore.go, flushPendingMsgsLocked; seen with strace). It does not
+// sync the directory when it starts a new block file; the Writer does that
+// (nameSyncer). With SyncInterval what was
 // acknowledged within the interval may be lost with the power; the tap then
 // appends it again from its spool.
 package stream

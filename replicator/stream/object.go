@@ -66,7 +66,7 @@ func (c *Cluster) putObject(ctx context.Context, name string, r io.Reader, descr
 		// Not known whether it is stored: the chunks stay, for dropOrphans.
 		return nil, err
 	}
-	if err := c.conn.syncNames("OBJ_" + c.bucket); err != nil {
+	if err := c.conn.harden("OBJ_" + c.bucket); err != nil {
 		return nil, err
 	}
 	if old != nil {

@@ -25,6 +25,7 @@ const (
 	lockName      = "mfsstandby.lock"
 	localUser     = "mfsstandby-local" // of connections within the process, if others need credentials
 	defaultSyncIn = time.Second
+	ownSyncIn     = 10 * time.Minute // where nothing depends on it: it holds up the stream
 )
 
 // ServerConfig describes the embedded NATS server.
@@ -32,7 +33,7 @@ type ServerConfig struct {
 	StoreDir string // everything is below it; created if missing
 	Name     string // default: the host's name. Nodes of one NATS cluster need different ones
 
-	// SyncAlways syncs each message to disk before it is acknowledged. Without
+	// SyncAlways puts each message on the disk before it is acknowledged. Without
 	// it SyncInterval (default 1 s) bounds what a power failure can take.
 	SyncAlways   bool
 	SyncInterval time.Duration
@@ -79,10 +80,16 @@ func (c *ServerConfig) Validate() error {
 	return nil
 }
 
+// private tells whether only this process writes to the server. Then its Writers
+// make messages durable before they acknowledge them, and the server need not
+// before it shows them to readers.
+func (c *ServerConfig) private() bool { return c.Listen == "" && c.Cluster == nil }
+
 // Server is an embedded NATS server with JetStream.
 type Server struct {
 	nats  *server.Server
 	lock  *os.File
+	files fileSyncer
 	names nameSyncer
 	pass  string // of localUser; empty if nobody needs credentials
 	fault *fault // nil if other servers can take over
@@ -126,7 +133,10 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(cfg.StoreDir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating the NATS server's directory: %w", err)
 	}
-	s := &Server{names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways, tick: clockTick}}
+	s := &Server{
+		files: fileSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways && cfg.private(), tick: clockTick, syncFile: syncFile},
+		names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways, tick: clockTick},
+	}
 	if cfg.Cluster == nil {
 		s.fault = &fault{found: make(chan struct{})}
 	}
@@ -229,10 +239,13 @@ func (s *Server) options(cfg *ServerConfig) (*server.Options, error) {
 		// full, not at a guess made at the start.
 		JetStreamMaxStore:  1 << 62,
 		JetStreamMaxMemory: 64 << 20, // consumers' state only
-		SyncAlways:         cfg.SyncAlways,
+		SyncAlways:         cfg.SyncAlways && !cfg.private(),
 		SyncInterval:       cfg.SyncInterval,
 	}
-	if opts.SyncInterval == 0 {
+	switch {
+	case cfg.SyncAlways:
+		opts.SyncInterval = ownSyncIn
+	case opts.SyncInterval == 0:
 		opts.SyncInterval = defaultSyncIn
 	}
 	if cfg.Listen != "" {

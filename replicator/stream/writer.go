@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,9 +58,12 @@ type Writer struct {
 	flights []flight    // on the way, oldest first
 	silence int         // how often the oldest was not answered while NATS was there
 
-	acked  atomic.Uint64 // stored.Next
-	target int           // bytes of a message
-	limit  int           // bytes an entry may have
+	inStream atomic.Uint64 // stored.Next
+	acked    atomic.Uint64 // what of it is as durable as it gets
+	syncing  sync.Mutex    // held by Sync
+
+	target int // bytes of a message
+	limit  int // bytes an entry may have
 	enc    encoder
 	spare  [][]byte
 }
@@ -126,8 +130,8 @@ func (w *Writer) readEnd(ctx context.Context) error {
 		break
 	}
 	w.sent = w.stored
-	w.acked.Store(uint64(w.stored.Next))
-	return nil
+	w.inStream.Store(uint64(w.stored.Next))
+	return w.Sync() // a process that was killed may have left it in memory
 }
 
 // damaged tells whether err means that there is a message, or was one, that is of
@@ -195,7 +199,7 @@ func (w *Writer) control(ctx context.Context, record func(fence.State) fence.Rec
 	}
 	m.sum = sum
 	w.launch(&m, data)
-	if err := w.settle(ctx, 0); err != nil {
+	if err := w.Flush(ctx); err != nil {
 		return fmt.Errorf("opening epoch %d: %w", m.Epoch, err)
 	}
 	w.opened, w.salvage = true, false
@@ -310,12 +314,38 @@ func (w *Writer) publish(f *flight) {
 	f.future = future
 }
 
-// Flush waits until everything appended is stored.
-func (w *Writer) Flush(ctx context.Context) error {
+// Settle waits until everything appended is in the stream, where readers see it.
+func (w *Writer) Settle(ctx context.Context) error {
 	if w.err != nil {
 		return w.err
 	}
 	return w.settle(ctx, 0)
+}
+
+// Flush waits until everything appended is in the stream and acknowledged.
+func (w *Writer) Flush(ctx context.Context) error {
+	if err := w.Settle(ctx); err != nil {
+		return err
+	}
+	return w.Sync()
+}
+
+// Sync acknowledges what is in the stream, as soon as it is on the disk where
+// the server of this process is to have it there. It may run beside all other
+// methods: readers then see entries while Sync waits for the disk. Without it, or
+// Flush, nothing is acknowledged.
+func (w *Writer) Sync() error {
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	upto := w.inStream.Load()
+	if upto == w.acked.Load() {
+		return nil
+	}
+	if err := w.c.conn.harden(w.c.name); err != nil {
+		return err
+	}
+	w.acked.Store(upto)
+	return nil
 }
 
 // settle takes acknowledgements until at most n messages are on the way.
@@ -388,14 +418,16 @@ func (f *flight) answered(ack *jetstream.PubAck, err error) error {
 
 // confirm counts the oldest message as stored.
 func (w *Writer) confirm() error {
-	if err := w.c.conn.syncNames(w.c.name); err != nil {
-		return err
-	}
 	w.silence = 0
 	f := w.flights[0]
 	w.flights = w.flights[:copy(w.flights, w.flights[1:])]
 	w.stored = fence.State{Seq: f.rec.Seq, Epoch: f.rec.Epoch, Next: f.rec.Next(), Chain: f.rec.After}
-	w.acked.Store(uint64(w.stored.Next))
+	w.inStream.Store(uint64(w.stored.Next))
+	if !w.c.conn.hardens() { // the server has done it
+		if err := w.Sync(); err != nil {
+			return err
+		}
+	}
 	if len(w.spare) < w.cfg.Window {
 		w.spare = append(w.spare, f.data[:0])
 	}
