@@ -26,6 +26,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/apply", []string{module + "replicator", module + "standby/metafile", "github.com/nats-io"}},
 		{"standby/exports", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
+		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
 		{"standby/web", []string{module + "bench", module + "standby/server"}},
 	} {

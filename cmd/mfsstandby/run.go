@@ -108,7 +108,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTap(tap)
-	if err := errors.Join(r.serveClients(r.clients, s), r.serveWeb(r.web)); err != nil {
+	if err := errors.Join(r.serveClients(r.clients, r.src.cfg.Primary, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	r.greet()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"mfsstandby/standby"
 	"mfsstandby/standby/exports"
+	"mfsstandby/standby/locate"
 	"mfsstandby/standby/server"
 )
 
@@ -48,12 +50,16 @@ type clientFlags struct {
 	listen  address
 	exports *string
 	maxLag  *time.Duration
+	primary locate.Config
 }
 
 func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	c := &clientFlags{listen: address{text: defaultListenClients}}
 	f.Var(&c.listen, "listen-clients", "HOST:PORT to serve mounts and tools on, read-only; empty is nowhere")
 	c.exports = f.String("exports", exports.DefaultFile, "who may mount what, as the stock master's file; SIGHUP reads it again")
+	f.StringVar(&c.primary.Address, "primary-clients", "", "client port of the primary, HOST:PORT, to ask where chunks are; by default port 9421 of --primary")
+	f.StringVar(&c.primary.Path, "primary-export", locate.DefaultPath, "a directory that the primary exports to this host")
+	f.StringVar(&c.primary.Password, "primary-password", "", "password of that export; better in the configuration file than here")
 	c.maxLag = f.Duration("max-lag", 0, "turn mounts away, as a master that is not ready, while the image is further behind; 0 is never")
 	return c
 }
@@ -65,8 +71,49 @@ func (c *clientFlags) check() error {
 	return nil
 }
 
+// locator adds the part that asks the primary where chunks are. primary is
+// the host that is followed, HOST[:9419], if there is one. Without a primary
+// nobody is asked, and files cannot be read.
+func (d *daemon) locator(c *clientFlags, primary string, s *standby.Standby) (*locate.Locator, error) {
+	cfg := c.primary
+	if cfg.Address == "" && primary != "" {
+		host, _, err := net.SplitHostPort(primary)
+		if err != nil {
+			host = strings.Trim(primary, "[]")
+		}
+		cfg.Address = net.JoinHostPort(host, "9421")
+	}
+	if cfg.Address == "" {
+		d.log.Info("nobody tells where chunks are, so clients cannot read files: give --primary-clients")
+		return nil, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	cfg.Dir, cfg.Host, cfg.Logger, cfg.Events = d.data, host, d.log, d.events
+	cfg.MetaID = func() uint64 {
+		img, err := s.Image()
+		if err != nil {
+			return 0
+		}
+		return img.MetaID()
+	}
+	l, err := locate.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d.parts = append(d.parts, part{"locations", l.Run})
+	return l, nil
+}
+
+// primarySpace gives the server what the primary told of its chunkservers.
+type primarySpace struct{ from *locate.Locator }
+
+func (p primarySpace) Space() server.Space { return server.Space(p.from.Space()) }
+
 // serveClients adds a server of the standby's image to the parts.
-func (d *daemon) serveClients(c *clientFlags, s *standby.Standby) error {
+func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby) error {
 	if c.listen.text == "" {
 		return nil
 	}
@@ -84,9 +131,15 @@ func (d *daemon) serveClients(c *clientFlags, s *standby.Standby) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	srv, err := server.New(server.Config{
-		Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log,
-	})
+	locator, err := d.locator(c, primary, s)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log}
+	if locator != nil {
+		cfg.Locator, cfg.Primary = locator, primarySpace{locator}
+	}
+	srv, err := server.New(cfg)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -91,7 +91,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	d.followStandby(s)
-	if err := errors.Join(d.serveClients(clients, s), d.serveWeb(page)); err != nil {
+	if err := errors.Join(d.serveClients(clients, "", s), d.serveWeb(page)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(d.run(ctx), s.Close())

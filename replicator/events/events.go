@@ -47,6 +47,7 @@ const (
 	Started      Code = "started"       // the process
 	RoleChanged  Code = "role_changed"  // of this process
 	Unreachable  Code = "unreachable"   // a port that this process should listen on
+	Refused      Code = "refused"       // by the primary
 	Configured   Code = "configuration" // read again
 )
 
