@@ -225,7 +225,7 @@ func TestHTTPSAndARenewedCertificate(t *testing.T) {
 	}
 	serial := func(host string) string {
 		t.Helper()
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 		req, err := http.NewRequest("GET", url+"healthz", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -238,6 +238,9 @@ func TestHTTPSAndARenewedCertificate(t *testing.T) {
 		defer resp.Body.Close()
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			t.Fatal(err)
+		}
+		if resp.ProtoMajor != 2 {
+			t.Errorf("it speaks %s", resp.Proto)
 		}
 		return fmt.Sprint(resp.TLS.PeerCertificates[0].SerialNumber, " ", resp.StatusCode)
 	}

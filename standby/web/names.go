@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"mfsstandby/changelog/meta"
 )
 
 // Name is a file's name or path as JSON has it. Names are bytes; those that
@@ -25,13 +27,14 @@ func nameOf(b []byte) Name {
 
 // Path is like Name.
 type Path struct {
-	Text   string `json:"path"`
-	Base64 string `json:"path_base64,omitempty"`
+	Text   string     `json:"path"`
+	Base64 string     `json:"path_base64,omitempty"`
+	Parent meta.Inode `json:"parent,omitempty"` // the directory that the last name is in
 }
 
 func pathOf(b string) Path {
 	n := nameOf([]byte(b))
-	return Path(n)
+	return Path{Text: n.Text, Base64: n.Base64}
 }
 
 // escape returns b as valid UTF-8, and whether that is b itself.

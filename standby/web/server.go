@@ -124,12 +124,7 @@ func (s *Server) Listen() error {
 	if err != nil {
 		return fmt.Errorf("listening for HTTP: %w", err)
 	}
-	if s.cert != nil {
-		l = tls.NewListener(l, &tls.Config{
-			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: s.cert.get,
-		})
-	}
-	s.listener = l
+	s.listener = newLimited(l, maxConns)
 	return nil
 }
 
@@ -167,7 +162,14 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(newLimited(s.listener, maxConns)) }()
+	go func() {
+		if s.cert == nil {
+			done <- server.Serve(s.listener)
+			return
+		}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.cert.get}
+		done <- server.ServeTLS(s.listener, "", "")
+	}()
 	select {
 	case err := <-done:
 		return err

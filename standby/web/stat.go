@@ -54,8 +54,7 @@ func attrOf(st *meta.State, ino meta.Inode, n *meta.Node) Attr {
 type Stat struct {
 	Version meta.Version `json:"version"` // of the image
 	Attr
-	Paths      []Path    `json:"paths"`            // at most 100; none if it is in no directory
-	Parent     uint32    `json:"parent,omitempty"` // the first path's directory
+	Paths      []Path    `json:"paths"` // at most 100; none if it is in no directory
 	Class      string    `json:"storage_class,omitempty"`
 	TrashHours uint16    `json:"trash_hours"`
 	Eattr      []string  `json:"eattr,omitempty"`
@@ -138,7 +137,7 @@ func statOf(st *meta.State, ino meta.Inode, n *meta.Node) (Stat, error) {
 		return Stat{}, err
 	}
 	out := Stat{
-		Attr: attrOf(st, ino, n), Paths: pathsOf(all), Parent: uint32(n.Parent), TrashHours: n.TrashHours,
+		Attr: attrOf(st, ino, n), Paths: all, TrashHours: n.TrashHours,
 		Xattrs: xattrsOf(st, ino, n), Detached: detachedOf(st, ino), Quota: quotaOf(st, ino), Open: st.Open.Any(ino),
 		ACL: aclOf(st, ino, meta.ACLAccess, n), DefaultACL: aclOf(st, ino, meta.ACLDefault, n),
 	}
@@ -161,7 +160,6 @@ func statOf(st *meta.State, ino meta.Inode, n *meta.Node) (Stat, error) {
 		out.Device = fmt.Sprintf("%d:%d", n.Rdev>>16, n.Rdev&0xffff)
 	case n.Type == meta.TypeDir:
 		d, _ := st.Dirs.Get(ino)
-		out.Parent = uint32(d.Parent)
 		out.Directory = &Children{d.Elements, d.Subdirs, totalsOf(&d.Stats)}
 	}
 	return out, st.Err()

@@ -94,19 +94,22 @@ func dirPath(st *meta.State, ino meta.Inode) (string, error) {
 func join(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
 
 // paths returns the paths that lead to a node, at most maxPaths.
-func paths(st *meta.State, ino meta.Inode, n *meta.Node) ([]string, error) {
+func paths(st *meta.State, ino meta.Inode, n *meta.Node) ([]Path, error) {
 	if n.Type == meta.TypeDir {
-		p, err := dirPath(st, ino)
-		return []string{p}, err
+		text, err := dirPath(st, ino)
+		d, _ := st.Dirs.Get(ino)
+		p := pathOf(text)
+		p.Parent = d.Parent
+		return []Path{p}, err
 	}
 	links := []meta.HardLink{{Parent: n.Parent, NameHash: n.NameHash}}
 	switch {
 	case n.Links == 0 || n.Type == meta.TypeTrash || n.Type == meta.TypeSustained:
-		return nil, nil
+		return []Path{}, nil
 	case n.Links > 1:
 		links, _ = st.Hard.Get(ino)
 	}
-	var all []string
+	var all []Path
 	for _, l := range links[:min(len(links), maxPaths)] {
 		name, ok := st.Edges.Find(l.Parent, ino, l.NameHash)
 		if !ok {
@@ -116,18 +119,12 @@ func paths(st *meta.State, ino meta.Inode, n *meta.Node) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, join(dir, string(name)))
+		p := pathOf(join(dir, string(name)))
+		p.Parent = l.Parent
+		all = append(all, p)
 	}
-	slices.Sort(all)
+	slices.SortFunc(all, func(a, b Path) int { return strings.Compare(a.Text, b.Text) })
 	return all, st.Err()
-}
-
-func pathsOf(all []string) []Path {
-	out := make([]Path, len(all))
-	for i, p := range all {
-		out[i] = pathOf(p)
-	}
-	return out
 }
 
 // path answers with the paths of an inode.
@@ -151,7 +148,7 @@ func (s *Server) path(w http.ResponseWriter, r *http.Request) {
 			}
 			all, err := paths(st, ino, &n)
 			out.Version, out.Inode, out.Links = pos.Version, ino, linksOf(st, ino, &n)
-			out.Paths, out.Detached = pathsOf(all), detachedOf(st, ino)
+			out.Paths, out.Detached = all, detachedOf(st, ino)
 			return err
 		})
 	}

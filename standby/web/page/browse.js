@@ -1,6 +1,6 @@
 // The namespace: one directory at a time, page by page, by keyboard or mouse.
 // Inodes lead from place to place, so that no name needs to be typed or sent.
-import {$, el, text, pairs, num, bytes, date, shown, announce} from './dom.js';
+import {$, el, text, pairs, num, count, bytes, date, shown, announce} from './dom.js';
 import {get, ask, Problem} from './client.js';
 
 const limit = 200;
@@ -19,7 +19,11 @@ export async function open(params, choose = 0, focus = false) {
   const mine = ++wanted;
   $('names').setAttribute('aria-busy', 'true');
   try {
-    const page = await get('list', {...params, limit});
+    let page = await get('list', {...params, limit});
+    if (params.from && !page.entries.length && page.total) { // all names are before it
+      page = await get('list', {inode: page.inode, offset: Math.max(0, page.total - limit) || undefined, limit});
+      choose = page.entries.length - 1;
+    }
     if (mine !== wanted) return;
     const up = dir && page.inode !== dir.inode ? dir.inode : 0;
     dir = page;
@@ -28,7 +32,7 @@ export async function open(params, choose = 0, focus = false) {
     if (choose === 'from') choose = up ? page.entries.findIndex((e) => e.inode === up) : 0;
     if (choose < 0) choose = choose === -1 && !up ? page.entries.length - 1 : 0;
     pick(choose, focus);
-    announce(page.total === 1 ? 'one name' : num(page.total) + ' names');
+    announce(count(page.total, 'name', 'names'));
   } catch (e) {
     if (mine !== wanted) return;
     problem(e.message);
@@ -55,7 +59,7 @@ function mode(e) {
   return type + bit(6, 0o4000, 's') + bit(3, 0o2000, 's') + bit(0, 0o1000, 't');
 }
 
-const size = (e) => e.type === 'directory' ? num(e.elements ?? 0) + (e.elements === 1 ? ' name' : ' names') : e.type === 'file' ? bytes(e.length) : '';
+const size = (e) => e.type === 'directory' ? count(e.elements ?? 0, 'name', 'names') : e.type === 'file' ? bytes(e.length) : '';
 
 function draw() {
   $('crumbs').replaceChildren(...dir.way.map((c, i) => el('li', {}, el('a', {href: '#/browse/' + c.inode, 'aria-current': i === dir.way.length - 1 ? 'page' : null},
@@ -71,7 +75,7 @@ function draw() {
   }));
   $('names-empty').hidden = dir.total > 0;
   const n = dir.entries.length;
-  text($('position'), n ? `${num(dir.offset + 1)}–${num(dir.offset + n)} of ${num(dir.total)}` : num(dir.total) + ' names');
+  text($('position'), n ? `${num(dir.offset + 1)}–${num(dir.offset + n)} of ${num(dir.total)}` : count(dir.total, 'name', 'names'));
   for (const b of document.querySelectorAll('[data-page]')) {
     b.disabled = b.dataset.page === 'first' || b.dataset.page === 'previous' ? !dir.previous : !dir.next;
   }
@@ -131,7 +135,7 @@ function describe(s, entry) {
     ['Length', s.chunks ? `${bytes(s.length)} (${num(s.length)} bytes)` : null],
     ['Chunks', s.chunks ? num(s.chunks.used) + (s.chunks.slots > s.chunks.used ? ` and ${num(s.chunks.slots - s.chunks.used)} holes` : '') : null],
     ['Device', s.device], ['Names', d && num(d.elements)],
-    ['Below', d ? `${num(d.below.directories)} directories, ${num(d.below.files)} files` : null],
+    ['Below', d ? count(d.below.directories, 'directory', 'directories') + ', ' + count(d.below.files, 'file', 'files') : null],
     ['Data below', d ? `${bytes(d.below.length_bytes)}, with copies ${bytes(d.below.realsize_bytes)}` : null],
     ['Mode', el('span', {class: 'mono'}, `${mode(s)} (${s.mode})`)], ['Owner', `uid ${s.uid}, gid ${s.gid}`], ['Links', s.nlink],
     ['Modified', date(s.mtime * 1000)], ['Changed', date(s.ctime * 1000)], ['Accessed', date(s.atime * 1000)],
@@ -208,9 +212,9 @@ async function go(where) {
     const s = await find(where.trim());
     if (s.type === 'directory') { location.hash = '#/browse/' + s.inode; return; }
     if (!s.paths.length) { $('details').replaceChildren(); describe(s, {name: s.detached?.path ?? 'inode ' + s.inode}); return; }
-    const name = s.paths[0].path.split('/').pop();
-    history.replaceState(null, '', '#/browse/' + s.parent);
-    await open(s.paths[0].path_base64 ? {inode: s.parent} : {inode: s.parent, from: name}, 0, true);
+    const path = s.paths.find((p) => p.path === where.trim()) ?? s.paths[0];
+    history.replaceState(null, '', '#/browse/' + path.parent);
+    await open({inode: path.parent, from: path.path.split('/').pop().split(/\\x/)[0]}, 0, true);
     const i = dir.entries.findIndex((e) => e.inode === s.inode);
     if (i >= 0) pick(i, true);
     problem('');

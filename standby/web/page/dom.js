@@ -49,6 +49,7 @@ export function pairs(dl, rows) {
 
 const group = new Intl.NumberFormat();
 export const num = (n) => group.format(n);
+export const count = (n, one, more) => num(n) + ' ' + (n === 1 ? one : more);
 
 // round shows a number with as many digits as are worth reading.
 export function round(n) {
