@@ -2,27 +2,50 @@ package changelog
 
 import (
 	"fmt"
+	"slices"
 
 	"mfsstandby/changelog/meta"
 )
 
 // SetRelease notes which release the primary has from the next entry on, if r
-// is not 0: the same entry can have another effect in another release. The
-// error says that a State of one cannot become one of the other here; what the
-// new release makes of the metadata is then to be had from its metadata file.
-func SetRelease(st *meta.State, r meta.Release) error {
-	if r == 0 || r == st.Release {
+// is not 0: the same entry can have another effect in another release. At a
+// step from 2.0 to 3.x or from there to 4.x the State becomes what the new
+// master makes of the metadata when it starts on them; now is the time of the
+// last entry before.
+//
+// The error says that a State of one release cannot become one of the other
+// here: the metadata file that the new primary stores has to be loaded.
+func SetRelease(st *meta.State, r meta.Release, now meta.Time) error {
+	old := st.Release
+	if r == 0 || r == old {
 		return nil
 	}
-	switch now := st.Release; {
-	case now.Since(meta.Release2) && !now.Since(meta.Release3) && r.Since(meta.Release3) && !r.Since(meta.Release4):
+	if family(old) == meta.Release2 && family(r) > meta.Release2 {
 		from2to3(st)
-	case now.Since(meta.Release2) == r.Since(meta.Release2) && now.Since(meta.Release3) == r.Since(meta.Release3) && now.Since(meta.Release4) == r.Since(meta.Release4):
-	default:
-		return fmt.Errorf("the primary has become MooseFS %s, the image is one of %s: load the metadata that the new primary stores", r, now)
+		old = meta.Release3
+	}
+	if family(old) == meta.Release3 && family(r) == meta.Release4 {
+		from3to4(st, now)
+		old = meta.Release4
+	}
+	if family(old) != family(r) {
+		return fmt.Errorf("the primary has become MooseFS %s, the image is one of %s: load the metadata that the new primary stores", r, st.Release)
 	}
 	st.Release = r
 	return nil
+}
+
+// family is the first of the releases whose metadata are of one kind.
+func family(r meta.Release) meta.Release {
+	switch {
+	case r.Since(meta.Release4):
+		return meta.Release4
+	case r.Since(meta.Release3):
+		return meta.Release3
+	case r.Since(meta.Release2):
+		return meta.Release2
+	}
+	return meta.Release16
 }
 
 // from2to3 makes of the State what 3.0.117 makes of the metadata file that 2.0
@@ -70,3 +93,68 @@ func from2to3(st *meta.State) {
 
 // migrated is how many nodes are changed at once.
 const migrated = 1024
+
+// from3to4 makes of the State what 4.59.2 makes of the metadata file that 3.x
+// stores when it is stopped.
+func from3to4(st *meta.State, now meta.Time) {
+	for id, c := range st.Classes.Scan(0) {
+		if p, ok := st.Classes.Edit(id); ok {
+			*p = ModernClass(id, c)
+		}
+	}
+	for id := range st.Sessions.Scan(0) {
+		if s, ok := st.Sessions.Edit(id); ok {
+			ModernSession(s)
+		}
+	}
+	var old []meta.ChunkID // whose locks were over when the file was stored
+	for next := meta.ChunkID(0); ; {
+		old = old[:0]
+		for id, c := range st.Chunks.Scan(next) {
+			if c.LockedTo != 0 && c.LockedTo < now {
+				old = append(old, id)
+			}
+			if len(old) == slotBatch {
+				break
+			}
+		}
+		for _, id := range old {
+			if c, ok := st.Chunks.Edit(id); ok {
+				c.LockedTo = 0
+			}
+		}
+		if len(old) < slotBatch {
+			return
+		}
+		next = old[len(old)-1] + 1
+		st.MakeRoom()
+	}
+}
+
+// ModernClass is what 4.x makes of a storage class of 3.x: labels to create and
+// to archive that are those to keep are not named again.
+func ModernClass(id uint8, c meta.Class) meta.Class {
+	m := meta.Class{
+		Name: c.Name, AdminOnly: c.AdminOnly, Mode: c.Mode, ArchDelay: c.ArchDelay * hoursPerDay,
+		ArchMode: meta.ArchModeCtime, Parts: make([]meta.Labels, meta.ClassParts),
+		Files: c.Files, Directories: c.Directories,
+	}
+	if id < meta.FirstOwnClass {
+		m.Group = id
+	}
+	keep := LabelExprs(c.Keep)
+	for i, labels := range [...][]meta.LabelMasks{c.Create, c.Keep, c.Arch} {
+		if exprs := LabelExprs(labels); i == meta.PartKeep || !slices.Equal(exprs, keep) {
+			m.Parts[i] = meta.Labels{Mode: meta.ClassMode, Exprs: exprs}
+		}
+	}
+	m.Parts[meta.PartTrash].Mode = meta.ClassMode
+	return m
+}
+
+// ModernSession makes a session of 3.x one of 4.x.
+func ModernSession(s *meta.Session) {
+	s.Groups = goalGroups(s.MinGoal, s.MaxGoal)
+	s.MinGoal, s.MaxGoal = 0, 0
+	s.Current, s.Last = [meta.SessionCounters]uint32{}, [meta.SessionCounters]uint32{}
+}

@@ -8,8 +8,9 @@ import (
 	"mfsstandby/changelog/meta/metatest"
 )
 
-// TestSetRelease: within a family only the release changes; from 2.0 to 3.0 the
-// State is what 3.0.117 reads from a file of 2.0; all else needs a new file.
+// TestSetRelease: within a family only the release changes; upwards from 2.0 the
+// State is what the new release reads from a file of the old; all else needs a
+// new file.
 func TestSetRelease(t *testing.T) {
 	for _, tc := range []struct {
 		from, to meta.Release
@@ -24,11 +25,14 @@ func TestSetRelease(t *testing.T) {
 		{meta.Reproduced16, meta.Reproduced, false},
 		{meta.Reproduced2, meta.Reproduced16, false},
 		{meta.Reproduced, meta.Reproduced2, false},
-		{meta.Reproduced2, meta.Latest, false},
+		{meta.Reproduced2, meta.Latest, true},
+		{meta.Reproduced, meta.Latest, true},
+		{meta.Latest, meta.Release4, true},
+		{meta.Latest, meta.Reproduced, false},
 	} {
 		st := metatest.New()
 		st.Release = tc.from
-		err := SetRelease(st, tc.to)
+		err := SetRelease(st, tc.to, 0)
 		want := tc.to
 		if !tc.ok || tc.to == 0 {
 			want = tc.from
@@ -54,7 +58,7 @@ func TestUpgradeFrom2(t *testing.T) {
 	st.Nodes.Insert(count+1, meta.Node{Type: meta.TypeCharDev, Rdev: 9})
 	key := meta.ACLKey{Inode: 2, Type: meta.ACLAccess}
 	st.ACLs.Insert(key, meta.ACL{User: 0o10, Group: 5})
-	if err := SetRelease(st, meta.Reproduced); err != nil {
+	if err := SetRelease(st, meta.Reproduced, 0); err != nil {
 		t.Fatal(err)
 	}
 	for ino := meta.Inode(1); ino <= count; ino++ {

@@ -69,7 +69,7 @@ func fill(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 	err = img.Update(func(st *meta.State, _ image.Position) (image.Position, error) {
 		h, err := readFile(r, st, opt)
 		if err == nil {
-			err = changelog.SetRelease(st, meta.ParseRelease(opt.Position.Release))
+			err = setRelease(st, meta.ParseRelease(opt.Position.Release))
 		}
 		pos := opt.Position
 		pos.Version = h.Version
@@ -83,6 +83,15 @@ func fill(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 		err = fmt.Errorf("reading %s: %w", opt.Name, err)
 	}
 	return pos, errors.Join(err, img.Close())
+}
+
+// setRelease notes of which release the primary was that stored a file. A file
+// of a later one than is said tells better.
+func setRelease(st *meta.State, r meta.Release) error {
+	if st.Release.Since(meta.Release4) && !r.Since(meta.Release4) {
+		return nil
+	}
+	return changelog.SetRelease(st, r, 0)
 }
 
 // newSystem is all that the file of a file system without anything begins with.

@@ -60,6 +60,7 @@ type EdgeTable interface {
 type DetachedTable interface {
 	Get(Inode) (Detached, bool)
 	InsertHead(Inode, Detached) // the inode must be absent
+	InsertTail(Inode, Detached) // at the end (reading metadata files); so must it here
 	Delete(Inode)               // must be present
 	// Bucket returns the inodes of a bucket, head first: kind is TypeTrash
 	// (0..4095) or TypeSustained (0..255).

@@ -19,7 +19,7 @@ func dumpCommand() command {
 	return command{
 		name: "dump", args: "[FILE]",
 		short: "print the image, or a metadata.mfs, as text",
-		about: `Prints the image, or a metadata file, in the layout of mfsmetadump 3.0.117. The image of a running
+		about: `Prints the image, or a metadata file, in the layout of mfsmetadump. The image of a running
 standby is printed at one version while it goes on. Records come in the order of their keys; sort both
 outputs to compare with that of mfsmetadump, whose order is that of the master's memory.`,
 		examples: `mfsstandby dump --data ./data | less
@@ -27,10 +27,10 @@ mfsstandby dump metadata.mfs
 mfsstandby dump --as-mfsmetadump metadata.mfs | sort | diff - <(mfsmetadump metadata.mfs | sort)`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			data := dataFlag(f)
-			misread := f.Bool("as-mfsmetadump", false, "print file locks as mfsmetadump does, which misreads them")
+			misread := f.Bool("as-mfsmetadump", false, "print file locks and patterns as mfsmetadump does, which misreads them")
 			return func(ctx context.Context, c *console, args []string) error {
 				out := bufio.NewWriterSize(c.out, 256<<10)
-				opt := metafile.DumpOptions{MisreadFlocks: *misread}
+				opt := metafile.DumpOptions{Misread: *misread}
 				var err error
 				switch len(args) {
 				case 0:

@@ -30,8 +30,9 @@ type core struct {
 	later  []*page[dirPage]    // directories with pending totals
 	groups map[uint64][]uint32 // bucketPrefix -> numbers of its nonempty groups, ascending
 
-	freeFrom uint32 // words of the bitmap below this are full
-	before   func() // makes the store agree with the cache before a scan
+	detachedTail uint64 // files put at the end of a bucket
+	freeFrom     uint32 // words of the bitmap below this are full
+	before       func() // makes the store agree with the cache before a scan
 
 	nodes    *table[nodePage]
 	dirs     *table[dirPage]

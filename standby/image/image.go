@@ -106,7 +106,7 @@ func (img *Image) open() error {
 		if err := img.db.DropAll(); err != nil { // an import that was cut short
 			return err
 		}
-		r = &root{ts: 1, priv: privScalars{detachedOrder: math.MaxUint64 / 2}}
+		r = &root{ts: 1, priv: privScalars{detachedOrder: firstOrder}}
 		r.pub.NextEdge = meta.EdgeIDMax
 	} else if err := rollback(img.db, img.cfg.Dir, r); err != nil {
 		return err
@@ -122,6 +122,7 @@ func (img *Image) open() error {
 func (img *Image) restart(r *root) error {
 	c := img.core
 	c.drop()
+	c.detachedTail = 0
 	*c.st = *c.state(false)
 	c.st.Pause = img.spill
 	img.root, img.digests = *r, r.digest

@@ -3,6 +3,7 @@ package image
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 
 	"mfsstandby/changelog/meta"
@@ -636,6 +637,20 @@ func (t detachedTable) Get(ino meta.Inode) (meta.Detached, bool) {
 func (t detachedTable) InsertHead(ino meta.Inode, d meta.Detached) {
 	order := t.img.priv.detachedOrder
 	t.img.priv.detachedOrder--
+	t.insert(ino, d, order)
+}
+
+// InsertTail counts upwards in memory only: all that it inserts comes in one
+// import, and all later ones at the head.
+func (t detachedTable) InsertTail(ino meta.Inode, d meta.Detached) {
+	t.img.detachedTail++
+	t.insert(ino, d, firstOrder+t.img.detachedTail)
+}
+
+// firstOrder is the order of the first file put at the head of a bucket.
+const firstOrder = math.MaxUint64 / 2
+
+func (t detachedTable) insert(ino meta.Inode, d meta.Detached, order uint64) {
 	t.sparse().Insert(ino, detached{d, order})
 	key, slot := memberKey(d.Kind, ino)
 	if t.img.addGroup(key) {

@@ -11,18 +11,20 @@ import (
 //
 //	chunk:64 version:32 locked to:32 archive:8
 //
-// CHNK 1.0 has no archive flag.
+// CHNK 1.0 has no archive flag. 1.2, of 4.x, has more flags, and tells of what
+// classes the slots are that hold the chunk, see chunks_users.go.
 const (
-	chunkSize    = 17
-	chunkArchive = 0x11 // first version with the flag
+	chunkSize      = 17
+	chunkArchive   = 0x11 // first version with the flag
+	chunkClasses   = 0x12 // first version with classes
+	versionBits    = 1<<30 - 1
+	versionZeros   = 1 << 31 // of a version: meta.ChunkZeros
+	chunkManyPairs = 0x80    // of the flags: 256 pairs more
 )
 
 // readChunk reads the next record; archive is the raw flag; false is the end.
 func (in *input) readChunk() (id meta.ChunkID, c meta.Chunk, archive uint8, ok bool) {
-	size := chunkSize
-	if in.version < chunkArchive {
-		size--
-	}
+	size := chunkSize + int(in.version) - chunkArchive
 	b := in.next(size)
 	if b == nil {
 		return 0, c, 0, false
@@ -31,11 +33,30 @@ func (in *input) readChunk() (id meta.ChunkID, c meta.Chunk, archive uint8, ok b
 	if in.version >= chunkArchive {
 		archive = b[16]
 	}
+	in.pairs = 0
 	c = meta.Chunk{Version: binary.BigEndian.Uint32(b[8:]), LockedTo: meta.Time(binary.BigEndian.Uint32(b[12:])), Flags: archive & meta.ChunkArchive}
 	if id == 0 && (c.Version != 0 || c.LockedTo != 0 || archive != 0) {
 		in.failf("chunk 0 with version %d, locked to %d: neither a chunk nor the end record", c.Version, c.LockedTo)
 	}
+	if in.version >= chunkClasses {
+		in.pairs = int(b[17])
+		archive = in.modernChunk(&c, archive)
+	}
 	return id, c, archive, id != 0
+}
+
+// modernChunk reads what is new in 1.2.
+func (in *input) modernChunk(c *meta.Chunk, flags uint8) uint8 {
+	if flags&chunkManyPairs != 0 {
+		in.pairs += 256
+		flags &^= chunkManyPairs
+	}
+	c.Flags = flags & (meta.ChunkArchive | meta.ChunkTrash)
+	if c.Version&versionZeros != 0 {
+		c.Flags |= meta.ChunkZeros
+	}
+	c.Version &= versionBits
+	return flags
 }
 
 func (l *loader) chunks() error {
@@ -47,6 +68,7 @@ func (l *loader) chunks() error {
 			l.chunksIn = true
 			return l.in.err
 		}
+		l.in.classPairs(nil)
 		refs, first := l.refs.see(id)
 		if !first {
 			return l.in.failf("chunk %016X comes twice", uint64(id))
@@ -60,22 +82,34 @@ func writeChunks(o *output, st *meta.State) error {
 	o.u64(uint64(st.NextChunk))
 	o.end()
 	for id, c := range st.Chunks.Scan(0) {
-		locked := c.LockedTo
-		if locked < o.now {
-			locked = 0
+		if o.modern {
+			o.modernChunk(st, id, &c)
+		} else {
+			o.chunk(id, &c)
 		}
-		o.u64(uint64(id))
-		o.u32(c.Version)
-		o.u32(uint32(locked))
-		o.u8(c.Flags & meta.ChunkArchive)
-		o.end()
 		if o.err != nil {
 			return o.err
 		}
 	}
-	o.zeros(chunkSize)
+	size := chunkSize
+	if o.modern {
+		size++
+	}
+	o.zeros(size)
 	o.end()
 	return o.err
+}
+
+func (o *output) chunk(id meta.ChunkID, c *meta.Chunk) {
+	locked := c.LockedTo
+	if locked < o.now {
+		locked = 0
+	}
+	o.u64(uint64(id))
+	o.u32(c.Version)
+	o.u32(uint32(locked))
+	o.u8(c.Flags & meta.ChunkArchive)
+	o.end()
 }
 
 func dumpChunks(d *dumper) error {
@@ -90,6 +124,9 @@ func dumpChunks(d *dumper) error {
 		d.t.hex("|v:0x", uint64(c.Version), 8)
 		d.t.num("|t:", uint64(c.LockedTo), 10)
 		d.t.num("|a:", uint64(archive), 0)
+		if d.in.version >= chunkClasses {
+			d.classPairs()
+		}
 	}
 	return d.in.err
 }
@@ -107,16 +144,17 @@ func compareChunks(c *comparer) error {
 			break
 		}
 		seen.add(uint64(id))
+		c.in.classPairs(nil)
 		image, ok := c.st.Chunks.Get(id)
 		if !ok {
 			c.missing("CHNK", chunkKey(id), chunk)
 			continue
 		}
 		image.Files = 0
-		if chunk.LockedTo == 0 && (c.opt.Now == 0 || image.LockedTo < c.opt.Now) {
+		if !c.modern() && chunk.LockedTo == 0 && (c.opt.Now == 0 || image.LockedTo < c.opt.Now) {
 			image.LockedTo = 0 // over when the file was stored
 		}
-		if !c.opt.ChunkLocks && chunk.LockedTo > image.LockedTo+copyLock {
+		if !c.modern() && !c.opt.ChunkLocks && chunk.LockedTo > image.LockedTo+copyLock {
 			image.LockedTo = chunk.LockedTo
 		}
 		if image != chunk {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 )
 
@@ -24,12 +25,18 @@ type classRecord struct {
 	id     uint16
 	class  meta.Class
 	groups int // or-groups in the file
+
+	exprSize int                      // since 1.7: bytes of a label expression in the file
+	raw      [meta.ClassParts]rawPart // since 1.7
 }
 
 // readClass reads the next record; false is the end.
 func (in *input) readClass(rec *classRecord) bool {
-	if in.version < classNames {
+	switch {
+	case in.version < classNames:
 		return in.readOldClass(rec)
+	case in.version >= classExprs:
+		return in.readModernClass(rec)
 	}
 	b := in.next(classFixed)
 	if b == nil {
@@ -130,6 +137,9 @@ func (l *loader) predefineClasses() {
 
 func (l *loader) classes() error {
 	l.classesIn = true
+	if l.in.version >= classExprs {
+		return l.modernClasses()
+	}
 	var rec classRecord
 	var err error
 	if rec.groups, err = l.in.classesHead(); err != nil {
@@ -160,6 +170,9 @@ func (l *loader) storeClasses() error {
 	for id := range l.class {
 		c := &l.class[id]
 		if c.known {
+			if l.modern && len(c.class.Parts) == 0 {
+				c.class = changelog.ModernClass(uint8(id), c.class)
+			}
 			l.st.Classes.Insert(uint8(id), c.class)
 		} else if id > 0 && c.class.Files+c.class.Directories > 0 {
 			return l.in.failf("%d nodes have storage class %d, which does not exist", c.class.Files+c.class.Directories, id)
@@ -169,6 +182,9 @@ func (l *loader) storeClasses() error {
 }
 
 func writeClasses(o *output, st *meta.State) error {
+	if o.modern {
+		return writeModernClasses(o, st)
+	}
 	o.u8(orGroups)
 	o.end()
 	for id, c := range st.Classes.Scan(0) {
@@ -197,6 +213,9 @@ func writeClasses(o *output, st *meta.State) error {
 }
 
 func dumpClasses(d *dumper) error {
+	if d.in.version >= classExprs {
+		return dumpModernClasses(d)
+	}
 	var rec classRecord
 	var err error
 	if rec.groups, err = d.in.classesHead(); err != nil {
@@ -254,7 +273,15 @@ func compareClasses(c *comparer) error {
 	var seen [meta.MaxClasses]bool
 	var rec classRecord
 	var err error
-	if rec.groups, err = c.in.classesHead(); err != nil {
+	if c.in.version >= classExprs {
+		var head modernClassesHead
+		head, err = c.in.modernClassesHead()
+		rec.exprSize = head.exprSize
+		c.scalar("SCLA", "version of erasure coding", uint64(head.ecVersion), uint64(c.st.ECVersion))
+	} else {
+		rec.groups, err = c.in.classesHead()
+	}
+	if err != nil {
 		return err
 	}
 	for {
@@ -266,6 +293,9 @@ func compareClasses(c *comparer) error {
 			return c.in.failf("bad id of a storage class: %d", rec.id)
 		}
 		rec.nameIt()
+		if c.modern() && len(rec.class.Parts) == 0 {
+			rec.class = changelog.ModernClass(uint8(rec.id), rec.class)
+		}
 		seen[rec.id] = true
 		key := fmt.Sprintf("class %d", rec.id)
 		image, ok := c.st.Classes.Get(uint8(rec.id))

@@ -131,11 +131,16 @@ func CompareStates(a, b *meta.State, h Header, opt CompareOptions, report func(D
 	return n, err
 }
 
+// modern tells whether the State is of a release since 4.0.
+func (c *comparer) modern() bool { return c.st.Release.Since(meta.Release4) }
+
 // mayMiss tells whether a release wrote files without a section.
 func (c *comparer) mayMiss(s *section) bool {
 	switch s.name {
 	case "SCLA", "FLCK", "PLCK": // 2.0
 		return true
+	case "PATT":
+		return !c.modern()
 	}
 	return c.in.format < formatCurrent
 }

@@ -24,8 +24,9 @@ func differences(t *testing.T, file []byte, st *meta.State, opt CompareOptions) 
 }
 
 func TestFixturesAreEqualToThemselves(t *testing.T) {
-	for _, name := range []string{"before.mfs", "after.mfs.gz"} {
-		file := fixture(t, name)
+	for _, name := range []string{"3.0.117-a/before.mfs", "3.0.117-a/after.mfs.gz", "4.59.2-a/before.mfs", "4.59.2-a/after.mfs.gz"} {
+		capture, base, _ := strings.Cut(name, "/")
+		file := captured(t, capture, base)
 		st, h := mustRead(t, file)
 		if list := differences(t, file, st, strict); len(list) > 0 {
 			t.Errorf("%s: %q", name, list)

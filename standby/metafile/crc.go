@@ -6,7 +6,8 @@ import (
 )
 
 // metadata.crc has eight bytes per item of the metadata file, in its order:
-// name (HEAD, the sections, TAIL) and checksum:32. A checksum is the XOR of
+// name (HEAD, the sections, TAIL) and checksum:32. 4.x has version:64 metaid:64
+// in front. A checksum is the XOR of
 // the CRC-32 of every piece that mfsmaster writes at once; a section's header
 // counts with an unknown length, and the length, patched in later, as one more
 // piece.

@@ -14,10 +14,12 @@ type DumpOptions struct {
 	Size     int64            // of the file in bytes, 0 if not known
 	Progress func(done int64) // called now and then with the bytes read so far
 
-	// MisreadFlocks prints file locks as mfsmetadump 3.0.117 does, which takes
-	// the high half of the owner for the session and the rest for the owner.
-	// Otherwise they are printed right.
-	MisreadFlocks bool
+	// Misread prints some things as mfsmetadump does, which takes the high half
+	// of the owner of a file lock for the session and the rest for the owner,
+	// class, retention and attributes of a pattern from the wrong bytes, and for
+	// a class without description that of the last one that had one. Otherwise
+	// they are printed right.
+	Misread bool
 }
 
 // dumper prints a file.
@@ -26,10 +28,12 @@ type dumper struct {
 	w   io.Writer
 	opt DumpOptions
 	t   text
+
+	description string // the last that a class had
 }
 
-// Dump prints the metadata file r in the layout of mfsmetadump 3.0.117, line
-// for line but for file locks. It checks the form of the file only, not that
+// Dump prints the metadata file r in the layout of mfsmetadump, line for line
+// but for what that misreads. It checks the form of the file only, not that
 // its records fit together.
 func Dump(w io.Writer, r io.Reader, opt DumpOptions) error {
 	d := &dumper{in: newInput(r, opt.Name, opt.Size, opt.Progress), w: w, opt: opt}

@@ -41,11 +41,12 @@ func sortedLines(b []byte) []string {
 }
 
 func TestDumpIsThatOfMfsmetadump(t *testing.T) {
-	for _, name := range []string{"before", "after"} {
+	for _, name := range []string{"3.0.117-a/before", "3.0.117-a/after", "4.59.2-a/before", "4.59.2-a/after"} {
 		t.Run(name, func(t *testing.T) {
-			file := fixture(t, map[string]string{"before": "before.mfs", "after": "after.mfs.gz"}[name])
-			want := fixture(t, name+".dump.gz")
-			opt := DumpOptions{MisreadFlocks: true, Size: int64(len(file))}
+			capture, name, _ := strings.Cut(name, "/")
+			file := captured(t, capture, map[string]string{"before": "before.mfs", "after": "after.mfs.gz"}[name])
+			want := captured(t, capture, name+".dump.gz")
+			opt := DumpOptions{Misread: true, Size: int64(len(file))}
 			wantSameLines(t, lines(mustDump(t, file, opt)), lines(want))
 
 			st, h := mustRead(t, file)

@@ -36,7 +36,7 @@ func TestRealMfsmetadump(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSameLines(t, lines(mustDump(t, file, DumpOptions{MisreadFlocks: true})), lines(out))
+		wantSameLines(t, lines(mustDump(t, file, DumpOptions{Misread: true})), lines(out))
 	}
 }
 

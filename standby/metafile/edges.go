@@ -118,8 +118,12 @@ func (l *loader) detachedEdge(rec *edgeRecord) error {
 		return l.in.failf("inode %d is twice in trash or sustained", rec.child)
 	}
 	l.attached++
-	// As in mfsmaster, each goes to the head: the order in a bucket turns round.
-	l.st.Detached.InsertHead(rec.child, meta.Detached{Kind: n.Type, EdgeID: rec.id, Path: string(rec.name)})
+	d := meta.Detached{Kind: n.Type, EdgeID: rec.id, Path: string(rec.name)}
+	if l.modern {
+		l.st.Detached.InsertTail(rec.child, d)
+	} else { // in mfsmaster before 4.x each goes to the head: the order in a bucket turns round
+		l.st.Detached.InsertHead(rec.child, d)
+	}
 	return nil
 }
 

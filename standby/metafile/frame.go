@@ -64,13 +64,14 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // directory gets its times when a master starts on it.
 var ErrNew = errors.New("is the mark for an empty new file system (MFSM NEW): start mfsmaster on it once, then use the file it stores")
 
-// section is one kind of section: its name, the oldest version that 3.0.117
-// reads, the one it writes, and what can be done with it. While a body is read,
-// input.version tells which one it is.
+// section is one kind of section: its name, the oldest version that is read,
+// the ones that 3.0.117 and 4.59.2 write (0 is none), and what can be done with
+// it. While a body is read, input.version tells which one it is.
 type section struct {
 	name    string
 	oldest  uint8
 	version uint8
+	modern  uint8
 	load    func(*loader) error
 	write   func(*output, *meta.State) error
 	dump    func(*dumper) error
@@ -80,25 +81,33 @@ type section struct {
 // sections are in the order in which a master writes them, which satisfies
 // what they need of each other.
 var sections = [...]section{
-	{"SESS", 0x10, 0x15, (*loader).sessions, writeSessions, dumpSessions, compareSessions},
-	{"SCLA", 0x10, 0x16, (*loader).classes, writeClasses, dumpClasses, compareClasses},
-	{"NODE", 0x10, 0x14, (*loader).nodes, writeNodes, dumpNodes, compareNodes},
-	{"EDGE", 0x10, 0x11, (*loader).edges, writeEdges, dumpEdges, compareEdges},
-	{"FREE", 0x10, 0x10, (*loader).free, writeFree, dumpFree, compareFree},
-	{"QUOT", 0x10, 0x11, (*loader).quotas, writeQuotas, dumpQuotas, compareQuotas},
-	{"XATR", 0x10, 0x10, (*loader).xattrs, writeXattrs, dumpXattrs, compareXattrs},
-	{"PACL", 0x10, 0x11, (*loader).acls, writeACLs, dumpACLs, compareACLs},
-	{"OPEN", 0x10, 0x10, (*loader).open, writeOpen, dumpOpen, compareOpen},
-	{"FLCK", 0x10, 0x10, (*loader).flocks, writeFlocks, dumpFlocks, compareFlocks},
-	{"PLCK", 0x10, 0x10, (*loader).plocks, writePlocks, dumpPlocks, comparePlocks},
-	{"CSDB", 0x10, 0x13, (*loader).servers, writeServers, dumpServers, compareServers},
-	{"CHNK", 0x10, 0x11, (*loader).chunks, writeChunks, dumpChunks, compareChunks},
+	{"SESS", 0x10, 0x15, 0x16, (*loader).sessions, writeSessions, dumpSessions, compareSessions},
+	{"SCLA", 0x10, 0x16, 0x1C, (*loader).classes, writeClasses, dumpClasses, compareClasses},
+	{"PATT", 0x10, 0, 0x11, (*loader).patterns, writePatterns, dumpPatterns, comparePatterns},
+	{"NODE", 0x10, 0x14, 0x14, (*loader).nodes, writeNodes, dumpNodes, compareNodes},
+	{"EDGE", 0x10, 0x11, 0x11, (*loader).edges, writeEdges, dumpEdges, compareEdges},
+	{"FREE", 0x10, 0x10, 0x10, (*loader).free, writeFree, dumpFree, compareFree},
+	{"QUOT", 0x10, 0x11, 0x11, (*loader).quotas, writeQuotas, dumpQuotas, compareQuotas},
+	{"XATR", 0x10, 0x10, 0x10, (*loader).xattrs, writeXattrs, dumpXattrs, compareXattrs},
+	{"PACL", 0x10, 0x11, 0x11, (*loader).acls, writeACLs, dumpACLs, compareACLs},
+	{"OPEN", 0x10, 0x10, 0x10, (*loader).open, writeOpen, dumpOpen, compareOpen},
+	{"FLCK", 0x10, 0x10, 0x10, (*loader).flocks, writeFlocks, dumpFlocks, compareFlocks},
+	{"PLCK", 0x10, 0x10, 0x10, (*loader).plocks, writePlocks, dumpPlocks, comparePlocks},
+	{"CSDB", 0x10, 0x13, 0x13, (*loader).servers, writeServers, dumpServers, compareServers},
+	{"CHNK", 0x10, 0x11, 0x12, (*loader).chunks, writeChunks, dumpChunks, compareChunks},
 }
 
-// releases tells who wrote the section versions that are not read here.
-var releases = map[string]string{
-	"SESS 1.6": "4.x", "SCLA 1.<": "4.x", "PATT 1.1": "4.x", "CHNK 1.2": "4.x",
+// written returns the version that a release writes, 0 if it has no such
+// section.
+func (s *section) written(r meta.Release) uint8 {
+	if r.Since(meta.Release4) {
+		return s.modern
+	}
+	return s.version
 }
+
+// modernVersion tells whether only 4.x writes this version of the section.
+func (s *section) modernVersion(version uint8) bool { return version > s.version }
 
 // ReadHeader makes the quick check by which a master chooses among metadata
 // files: signature, header and the end marker. It reads 40 bytes.
@@ -253,22 +262,14 @@ func (in *input) findSection(head []byte) (index int, version uint8, err error) 
 		if name != s.name {
 			continue
 		}
-		if version >= s.oldest && version <= s.version {
+		if version >= s.oldest && version <= s.modern {
 			return i, version, nil
 		}
-		by := releases[string(head[:8])]
-		switch {
-		case by != "":
-			by = "release " + by
-		case version < s.version:
+		by := "a release after 4.59.2"
+		if version < s.oldest {
 			by = "no release that is known"
-		default:
-			by = "a release after 3.0.117"
 		}
 		return 0, 0, in.failf("section %q is not supported (written by %s)", head[:8], by)
-	}
-	if by := releases[string(head[:8])]; by != "" {
-		return 0, 0, in.failf("section %q is not supported (written by release %s)", head[:8], by)
 	}
 	return 0, 0, in.failf("unknown section %q", head[:8])
 }

@@ -54,7 +54,7 @@ func writeFree(o *output, st *meta.State) error {
 	o.end()
 	count := uint32(0)
 	for f := range st.Inodes.ScanFree() {
-		if count > 0 && count%freePiece == 0 {
+		if count > 0 && (o.modern || count%freePiece == 0) {
 			o.end()
 		}
 		count++

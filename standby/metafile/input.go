@@ -28,6 +28,7 @@ type input struct {
 
 	format  uint8 // of the frame
 	version uint8 // of the section, as if the format had section headers
+	pairs   int   // of classes, that follow a chunk
 	section string
 	start   int64  // offset of the record, for errors
 	record  uint64 // its number

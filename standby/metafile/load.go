@@ -32,16 +32,19 @@ type loader struct {
 	attached uint64 // nodes that have at least one edge
 	chunksIn bool   // section CHNK has been read
 
-	classesIn bool         // section SCLA has been read
-	by        meta.Release // who goes on from the file, 0 is who wrote it
-	old       bool         // that is a release before 3.0
-	inNodes   uint64       // open files in section NODE
-	sinceRun  int          // records since the State last had a chance to write out
+	classesIn       bool         // section SCLA has been read
+	by              meta.Release // who goes on from the file, 0 is who wrote it
+	old             bool         // that is a release before 3.0
+	inNodes         uint64       // open files in section NODE
+	sinceRun        int          // records since the State last had a chance to write out
+	modern          bool         // it is one since 4.0
+	sessionsVersion uint8        // of section SESS
 }
 
 // Read fills st, which must be empty, from the metadata file r, and returns
-// the file's header: the state is that at h.Version. It refuses what mfsmaster
-// 3.0.117 refuses, and also what that loads into a state that has no exact
+// the file's header: the state is that at h.Version, and of the release whose
+// sections the file has (for any of 4.x that is 4.59.2, which the state is as
+// that loads it). It refuses what mfsmaster 3.0.117 refuses, and also what that loads into a state that has no exact
 // equal here, such as the same name twice in a directory. After an error st
 // holds a part of the file and must be thrown away.
 //
@@ -59,7 +62,12 @@ func Read(r io.Reader, st *meta.State, opt ReadOptions) (Header, error) {
 	st.MaxInode, st.NextSession = h.MaxInode, h.NextSession
 	st.NextChunk = 1 // should the section be missing
 	st.Inodes.Reserve(0)
-	err = l.in.eachSection(func(s *section, _ []byte, _ uint64) error { return s.load(l) })
+	err = l.in.eachSection(func(s *section, _ []byte, _ uint64) error {
+		if s.modernVersion(l.in.version) {
+			st.Release, l.modern = meta.Latest, true
+		}
+		return s.load(l)
+	})
 	if err != nil {
 		return h, err
 	}
@@ -107,6 +115,10 @@ func (l *loader) finish() error {
 	}
 	if err := l.storeClasses(); err != nil {
 		return err
+	}
+	if l.modern {
+		l.st.Release = meta.Latest // whatever older sections said
+		l.modernSessions()
 	}
 	return l.storeDirs()
 }

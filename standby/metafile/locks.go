@@ -83,7 +83,7 @@ func dumpFlocks(d *dumper) error {
 			return d.in.err
 		}
 		session, owner := uint64(f.Session), f.Owner
-		if d.opt.MisreadFlocks {
+		if d.opt.Misread {
 			session, owner = f.Owner>>32, f.Owner<<32|uint64(f.Session)
 		}
 		d.t.num("FLOCK|i:", uint64(ino), 10)

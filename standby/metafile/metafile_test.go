@@ -16,10 +16,16 @@ import (
 	"mfsstandby/changelog/meta/metatest"
 )
 
-// fixture returns a file of testdata, unpacked.
+// fixture returns a file of the capture of 3.0.117, unpacked.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "3.0.117-a", name))
+	return captured(t, "3.0.117-a", name)
+}
+
+// captured returns a file of a capture, unpacked.
+func captured(t testing.TB, capture, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", capture, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +82,7 @@ type content struct {
 	Plocks   map[meta.Inode][]meta.PosixOwner
 	Servers  map[meta.Server]meta.ServerInfo
 	Classes  map[uint8]meta.Class
+	Patterns map[uint16]meta.Pattern
 	Free     []meta.FreedInode
 }
 
@@ -94,7 +101,7 @@ func contentOf(st *meta.State) content {
 		Slots: collect(st.Slots), Hard: collect(st.Hard), Edges: map[meta.Inode][]meta.Edge{}, Detached: map[meta.Inode]meta.Detached{},
 		Chunks: collect(st.Chunks), Xattrs: map[meta.Inode][]meta.Xattr{}, ACLs: collect(st.ACLs), Quotas: collect(st.Quotas),
 		Sessions: collect(st.Sessions), Open: map[meta.SessionID][]meta.Inode{}, Flocks: collect(st.Flocks), Plocks: collect(st.Plocks),
-		Servers: collect(st.Servers), Classes: collect(st.Classes), Free: slices.Collect(st.Inodes.ScanFree()),
+		Servers: collect(st.Servers), Classes: collect(st.Classes), Patterns: collect(st.Patterns), Free: slices.Collect(st.Inodes.ScanFree()),
 	}
 	for parent, list := range st.Edges.Scan() {
 		c.Edges[parent] = slices.Clone(list)
@@ -139,9 +146,10 @@ func wantEqual(t *testing.T, got, want content) {
 }
 
 func TestFixturesRoundTrip(t *testing.T) {
-	for _, name := range []string{"before.mfs", "after.mfs.gz"} {
+	for _, name := range []string{"3.0.117-a/before.mfs", "3.0.117-a/after.mfs.gz", "4.59.2-a/before.mfs", "4.59.2-a/after.mfs.gz"} {
 		t.Run(name, func(t *testing.T) {
-			file := fixture(t, name)
+			capture, base, _ := strings.Cut(name, "/")
+			file := captured(t, capture, base)
 			st, h := mustRead(t, file)
 			var crc, crcPatched bytes.Buffer
 			out := mustWrite(t, st, h, WriteOptions{CRC: &crc})

@@ -217,6 +217,7 @@ func writeNodes(o *output, st *meta.State) error {
 	o.u32(uint32(st.MaxInode))
 	o.u32(uint32(st.Scalars.Nodes.All))
 	o.end()
+	o.users.reset()
 	paths, stop := merge(st.Symlinks.Scan(0))
 	defer stop()
 	slots, stop := merge(st.Slots.Scan(meta.Slot{}))
@@ -230,6 +231,9 @@ func writeNodes(o *output, st *meta.State) error {
 		case n.Type.IsFile():
 			ids = fileSlots(ids[:0], ino, &n, slots)
 			o.fileTail(n.Length, ids)
+			if o.modern {
+				o.users.add(ids, n.Class)
+			}
 		case n.Type == meta.TypeSymlink:
 			for paths.ok && paths.key < ino {
 				paths.advance()

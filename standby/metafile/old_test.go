@@ -391,7 +391,7 @@ func TestOldFixtures(t *testing.T) {
 				}
 			}
 			var got bytes.Buffer
-			if err := Dump(&got, bytes.NewReader(oldFixture(t, release, "after.mfs.gz")), DumpOptions{MisreadFlocks: true}); err != nil {
+			if err := Dump(&got, bytes.NewReader(oldFixture(t, release, "after.mfs.gz")), DumpOptions{Misread: true}); err != nil {
 				t.Fatal(err)
 			}
 			want := string(oldFixture(t, release, "after.dump.gz"))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 )
 
@@ -13,6 +14,9 @@ import (
 //	min and max goal:8 min and max trash time:32 root uid:32 gid:32
 //	map-all uid:32 gid:32 disables:32 disconnected:32
 //	S*[counter of this hour:32] S*[of the last hour:32] info
+//
+// SESS 1.6, of 4.x, has storage class groups:16 in place of the goals, and S 0.
+const sessionGroups = 0x16 // first version with groups
 const sessionFixed = 61
 
 type sessionRecord struct {
@@ -35,10 +39,15 @@ func (in *input) readSession(rec *sessionRecord, counters int) bool {
 	rec.id, rec.infoLen = meta.SessionID(be.Uint32(b)), be.Uint32(b[12:])
 	rec.session = meta.Session{
 		ExportsSum: be.Uint64(b[4:]), Peer: be.Uint32(b[16:]), Root: meta.Inode(be.Uint32(b[20:])),
-		Flags: b[24], Umask: be.Uint16(b[25:]), MinGoal: b[27], MaxGoal: b[28],
+		Flags: b[24], Umask: be.Uint16(b[25:]),
 		MinTrash: be.Uint32(b[29:]), MaxTrash: be.Uint32(b[33:]),
 		RootUID: be.Uint32(b[37:]), RootGID: be.Uint32(b[41:]), MapUID: be.Uint32(b[45:]), MapGID: be.Uint32(b[49:]),
 		Disables: be.Uint32(b[53:]), Disconnected: meta.Time(be.Uint32(b[57:])),
+	}
+	if in.version >= sessionGroups {
+		rec.session.Groups = be.Uint16(b[27:])
+	} else {
+		rec.session.MinGoal, rec.session.MaxGoal = b[27], b[28]
 	}
 	rec.counters(b[sessionFixed:], counters)
 	return rec.id != 0
@@ -66,7 +75,7 @@ func (in *input) sessionsHead() (next meta.SessionID, counters int) {
 
 func (l *loader) sessions() error {
 	next, counters := l.in.sessionsHead()
-	l.st.NextSession = next
+	l.st.NextSession, l.sessionsVersion = next, l.in.version
 	var rec sessionRecord
 	for {
 		l.begin()
@@ -85,9 +94,26 @@ func (l *loader) sessions() error {
 	}
 }
 
+// modernSessions turns the goals of sessions of older files into groups, as
+// 4.x does when it loads them.
+func (l *loader) modernSessions() {
+	if l.sessionsVersion >= sessionGroups {
+		return
+	}
+	for id := range l.st.Sessions.Scan(0) {
+		if s, ok := l.st.Sessions.Edit(id); ok {
+			changelog.ModernSession(s)
+		}
+	}
+}
+
 func writeSessions(o *output, st *meta.State) error {
+	counters := meta.SessionCounters
+	if o.modern {
+		counters = 0
+	}
 	o.u32(uint32(st.NextSession))
-	o.u16(meta.SessionCounters)
+	o.u16(uint16(counters))
 	o.end()
 	for id, s := range st.Sessions.Scan(0) {
 		o.u32(uint32(id))
@@ -97,16 +123,20 @@ func writeSessions(o *output, st *meta.State) error {
 		o.u32(uint32(s.Root))
 		o.u8(s.Flags)
 		o.u16(s.Umask)
-		o.u8(s.MinGoal)
-		o.u8(s.MaxGoal)
+		if o.modern {
+			o.u16(s.Groups)
+		} else {
+			o.u8(s.MinGoal)
+			o.u8(s.MaxGoal)
+		}
 		for _, v := range [...]uint32{s.MinTrash, s.MaxTrash, s.RootUID, s.RootGID, s.MapUID, s.MapGID, s.Disables, uint32(s.Disconnected)} {
 			o.u32(v)
 		}
-		for i := range 2 * meta.SessionCounters {
-			if i < meta.SessionCounters {
+		for i := range 2 * counters {
+			if i < counters {
 				o.u32(s.Current[i])
 			} else {
-				o.u32(s.Last[i-meta.SessionCounters])
+				o.u32(s.Last[i-counters])
 			}
 		}
 		o.end()
@@ -115,7 +145,7 @@ func writeSessions(o *output, st *meta.State) error {
 			o.end()
 		}
 	}
-	o.zeros(sessionFixed + 8*meta.SessionCounters)
+	o.zeros(sessionFixed + 8*counters)
 	o.end()
 	return o.err
 }
@@ -154,8 +184,12 @@ func (d *dumper) session(rec *sessionRecord, counters int) {
 	} else {
 		d.t.hex("|f:", uint64(s.Flags), 2)
 	}
-	d.t.num("|g:", uint64(s.MinGoal), 0)
-	d.t.num("-", uint64(s.MaxGoal), 0)
+	if d.in.version >= sessionGroups {
+		d.t.hex("|a:0x", uint64(s.Groups), 4)
+	} else {
+		d.t.num("|g:", uint64(s.MinGoal), 0)
+		d.t.num("-", uint64(s.MaxGoal), 0)
+	}
 	d.t.num("|t:", uint64(s.MinTrash), 10)
 	d.t.num("-", uint64(s.MaxTrash), 10)
 	for i, id := range [...]uint32{s.RootUID, s.RootGID, s.MapUID, s.MapGID} {
@@ -201,6 +235,9 @@ func compareSessions(c *comparer) error {
 			return err
 		}
 		rec.session.Info = info
+		if c.modern() && c.in.version < sessionGroups {
+			changelog.ModernSession(&rec.session)
+		}
 		c.known[rec.id] = &idSet{}
 		key := fmt.Sprintf("session %d", rec.id)
 		image, ok := c.st.Sessions.Get(rec.id)

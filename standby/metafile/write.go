@@ -24,7 +24,7 @@ type WriteOptions struct {
 }
 
 // Write writes st, the state at h.Version, as mfsmaster 3.0.117 would store
-// it. The cluster's id is that of st; h.MetaID must be the same or 0. Tables
+// it, or 4.59.2 if st is of a release since 4.0. The cluster's id is that of st; h.MetaID must be the same or 0. Tables
 // are in the order of their keys instead of that of mfsmaster's hash tables,
 // which makes no difference to any reader.
 func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
@@ -34,8 +34,12 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 	if h.MetaID != 0 && h.MetaID != st.MetaID {
 		return fmt.Errorf("writing metadata: header has cluster id %#x, the image %#x", h.MetaID, st.MetaID)
 	}
-	o := &output{w: w, progress: opt.Progress, now: opt.Now, sums: opt.CRC != nil}
+	o := &output{w: w, progress: opt.Progress, now: opt.Now, sums: opt.CRC != nil, modern: st.Release.Since(meta.Release4), users: &chunkUsers{}}
 	var sums []byte
+	if o.modern {
+		sums = binary.BigEndian.AppendUint64(sums, uint64(h.Version))
+		sums = binary.BigEndian.AppendUint64(sums, st.MetaID)
+	}
 	o.bytes(signature)
 	o.end()
 	o.u64(uint64(h.Version))
@@ -44,6 +48,9 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 	sums = o.item(sums, "HEAD")
 	for i := range sections {
 		s := &sections[i]
+		if s.written(st.Release) == 0 {
+			continue
+		}
 		if err := o.section(s, st, opt.Patch); err != nil {
 			return fmt.Errorf("writing section %s: %w", s.name, err)
 		}
@@ -64,9 +71,9 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 
 // section writes one section with its header.
 func (o *output) section(s *section, st *meta.State, patch io.WriterAt) error {
-	head := sectionHeader(s, s.version)
+	head := sectionHeader(s, s.written(st.Release))
 	if patch == nil {
-		count := &output{now: o.now}
+		count := &output{now: o.now, modern: o.modern, users: o.users}
 		if err := s.write(count, st); err != nil {
 			return err
 		}

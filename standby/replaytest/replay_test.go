@@ -28,19 +28,14 @@ var captures = flag.String("captures", "", "directory with more captures to repl
 const maxShown = 60
 
 func TestReplay(t *testing.T) {
-	const files = "../metafile/testdata/3.0.117-a"
-	all := []capture{{
-		name:      "3.0.117-a",
-		before:    files + "/before.mfs",
-		changelog: "../../changelog/testdata/3.0.117-a.changelog.mfs.gz",
-		after:     files + "/after.mfs.gz",
-	}}
-	for _, old := range []string{"1.6.27-a", "2.0.91-a"} {
+	var all []capture
+	for _, name := range []string{"3.0.117-a", "4.59.2-a", "1.6.27-a", "2.0.91-a"} {
+		files := "../metafile/testdata/" + name
 		all = append(all, capture{
-			name:      old,
-			before:    "../metafile/testdata/" + old + "/before.mfs",
-			changelog: "../../changelog/testdata/" + old + ".changelog.mfs.gz",
-			after:     "../metafile/testdata/" + old + "/after.mfs.gz",
+			name:      name,
+			before:    files + "/before.mfs",
+			changelog: "../../changelog/testdata/" + name + ".changelog.mfs.gz",
+			after:     files + "/after.mfs.gz",
 		})
 	}
 	if *captures != "" {
@@ -171,15 +166,17 @@ func (r records) add(content any, format string, args ...any) {
 // dump writes a state as records. What cannot be equal in a replica is left
 // out, or brought into one form:
 //   - operation counters of sessions never come through the changelog;
-//   - when a session was disconnected: its return leaves no entry;
+//   - when a session was disconnected: its return leaves no entry before 4.x;
 //   - whether a lock of flock(2) is exclusive: not every conversion leaves one;
-//   - locks of chunks that are over: mfsmaster drops them when it stores;
+//   - locks of chunks that are over: mfsmaster before 4.x drops them when it stores;
+//   - meta.KeepMode: never stored;
 //   - trailing holes of chunk tables: likewise;
 //   - the mark above which storage class ids were never used: a load sees only
 //     those in use, and the lowest free one is next either way;
 //   - Node.Ratio and what follows from it: read again at each load.
 func dump(st *meta.State, now meta.Time) records {
 	r := records{}
+	modern := st.Release.Since(meta.Release4)
 	scalars := *st.Scalars
 	scalars.ClassesUsed = 0
 	r.add(scalars, "scalars")
@@ -192,7 +189,7 @@ func dump(st *meta.State, now meta.Time) records {
 		r.add(names, "names of %d", parent)
 	}
 	for id, c := range st.Chunks.Scan(0) {
-		if c.LockedTo < now {
+		if !modern && c.LockedTo < now {
 			c.LockedTo = 0
 		}
 		r.add(c, "chunk %d", id)
@@ -207,7 +204,10 @@ func dump(st *meta.State, now meta.Time) records {
 		r.add(q, "quota of %d", ino)
 	}
 	for id, s := range st.Sessions.Scan(0) {
-		s.Disconnected, s.Current, s.Last = 0, [meta.SessionCounters]uint32{}, [meta.SessionCounters]uint32{}
+		s.Current, s.Last = [meta.SessionCounters]uint32{}, [meta.SessionCounters]uint32{}
+		if !modern {
+			s.Disconnected = 0
+		}
 		r.add(s, "session %d", id)
 	}
 	for id, ino := range st.Open.Scan() {
@@ -229,6 +229,9 @@ func dump(st *meta.State, now meta.Time) records {
 	for id, c := range st.Classes.Scan(0) {
 		r.add(c, "class %d", id)
 	}
+	for i, p := range st.Patterns.Scan(0) {
+		r.add(p, "pattern %d", i)
+	}
 	r.add(slices.Collect(st.Inodes.ScanFree()), "free inodes")
 	return r
 }
@@ -237,6 +240,7 @@ func dump(st *meta.State, now meta.Time) records {
 func dumpNodes(r records, st *meta.State) {
 	for ino, n := range st.Nodes.Scan(0) {
 		n.Ratio, n.Slots = 0, 0
+		n.Flags &^= meta.KeepMode
 		r.add(n, "node %d", ino)
 	}
 	for ino, d := range st.Dirs.Scan(0) {
@@ -257,6 +261,7 @@ func dumpNodes(r records, st *meta.State) {
 		r.add(links, "names leading to %d", ino)
 		n, _ := st.Nodes.Get(ino)
 		n.Ratio, n.Slots, n.Parent, n.NameHash = 0, 0, 0, 0
+		n.Flags &^= meta.KeepMode
 		r.add(n, "node %d", ino)
 	}
 	for ino, n := range st.Nodes.Scan(0) {

@@ -31,6 +31,7 @@ func Clone(st *meta.State) *meta.State {
 		Plocks:   cloneTable(st.Plocks),
 		Servers:  cloneTable(st.Servers),
 		Classes:  cloneTable(st.Classes),
+		Patterns: cloneTable(st.Patterns),
 		Inodes:   &inodes{used: maps.Clone(ino.used), low: ino.low, free: slices.Clone(ino.free)},
 	}
 }

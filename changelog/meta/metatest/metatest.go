@@ -201,6 +201,14 @@ func (t *detached) InsertHead(ino meta.Inode, d meta.Detached) {
 	t.list = slices.Insert(t.list, 0, ino)
 }
 
+func (t *detached) InsertTail(ino meta.Inode, d meta.Detached) {
+	if _, ok := t.m[ino]; ok {
+		panic("metatest: InsertTail of an inode that is present")
+	}
+	t.m[ino] = d
+	t.list = append(t.list, ino)
+}
+
 func (t *detached) Delete(ino meta.Inode) {
 	i := slices.Index(t.list, ino)
 	t.list = slices.Delete(t.list, i, i+1)
