@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -77,6 +80,9 @@ func Connect(cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	if c.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
+		if brokenOff(err) {
+			err = fmt.Errorf("%w: %w", nats.ErrDisconnected, err)
+		}
 		return nil, fmt.Errorf("connecting to NATS %s: %w", cfg.URL, err)
 	}
 	// The Writer bounds what is on the way; what the library bounds must not
@@ -88,6 +94,13 @@ func Connect(cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
 	return c, nil
+}
+
+// brokenOff tells whether a server went away while it was being greeted.
+func brokenOff(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.As(err, &network) && network.Timeout()
 }
 
 func (c *Conn) options(cfg *Config) ([]nats.Option, error) {

@@ -219,3 +219,31 @@ func TestManyWriters(t *testing.T) {
 		t.Fatalf("only %d entries were acknowledged", len(acked))
 	}
 }
+
+// A server that goes away while it is being greeted is one to try again.
+func TestConnectBrokenOff(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := l.Accept()
+			l.Close()
+			if err != nil {
+				return
+			}
+			if reset {
+				c.(*net.TCPConn).SetLinger(0)
+			}
+			c.Close()
+		}()
+		conn, err := Connect(Config{URL: "nats://" + l.Addr().String(), Log: quiet})
+		if err == nil {
+			conn.Close()
+		}
+		if !Away(err) {
+			t.Errorf("reset %v: got %v, want one that Away knows", reset, err)
+		}
+	}
+}
