@@ -45,6 +45,13 @@ func (r *Replicator) Status() Status {
 	return s
 }
 
+// Received is the version after what was received.
+func (r *Replicator) Received() meta.Version {
+	r.status.mu.Lock()
+	defer r.status.mu.Unlock()
+	return r.status.now.Received
+}
+
 // tracker keeps the Status.
 type tracker struct {
 	log    *slog.Logger

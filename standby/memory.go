@@ -1,6 +1,7 @@
 package standby
 
 import (
+	"math"
 	"os"
 	"runtime/debug"
 )
@@ -19,7 +20,7 @@ const gcPercent = 300
 // GOMEMLIMIT wins.
 func LimitMemory(cache int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(cache + heapBesideCache)
+		debug.SetMemoryLimit(min(cache, math.MaxInt64-heapBesideCache) + heapBesideCache)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

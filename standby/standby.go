@@ -36,6 +36,10 @@ type Config struct {
 	Logger      *slog.Logger  // nil means slog.Default
 	Events      *events.Log   // nil means one of its own
 
+	// Received, if set, is the version after what the tap of this process has
+	// received: what waits in its spool is lag too. It must be quick.
+	Received func() meta.Version
+
 	// Applied, if set, is told how long a batch took from the tap's receipt
 	// until it could be read. It must be quick.
 	Applied func(took time.Duration, entries int)

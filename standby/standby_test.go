@@ -142,6 +142,11 @@ type node struct {
 
 func startNode(t testing.TB, dir string, p *primary) *node {
 	t.Helper()
+	return startNodeWith(t, dir, p, nil)
+}
+
+func startNodeWith(t testing.TB, dir string, p *primary, received func() meta.Version) *node {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	srv, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), SyncAlways: true, Log: log})
 	if err != nil {
@@ -155,7 +160,7 @@ func startNode(t testing.TB, dir string, p *primary) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.stand, err = standby.New(standby.Config{Dir: dir, Cache: image.MinCache, Logger: log}, n.conn); err != nil {
+	if n.stand, err = standby.New(standby.Config{Dir: dir, Cache: image.MinCache, Received: received, Logger: log}, n.conn); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -372,4 +377,17 @@ func TestNewFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.equals(buf.Bytes())
+}
+
+// What the tap has received and the stream does not have yet is lag too.
+func TestLagCountsTheSpool(t *testing.T) {
+	h := load(t)
+	p := newPrimary(t, h)
+	received := h.first + 150
+	n := startNodeWith(t, t.TempDir(), p, func() meta.Version { return received })
+	p.write(h.first, h.first+100)
+	n.wait(h.first + 100)
+	if s := n.stand.Status(); s.Received != received || s.LagEntries != 50 {
+		t.Fatalf("received %d, lag %d; want %d, 50", s.Received, s.LagEntries, received)
+	}
 }

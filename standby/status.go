@@ -36,8 +36,9 @@ type Status struct {
 	Committed  meta.Version   `json:"committed_version"` // what a crash now would leave
 	Stream     meta.Version   `json:"stream_version"`    // the next entry the stream will get
 	Digest     string         `json:"digest"`            // of the state at committed_version; equal in all replicas
-	LagEntries uint64         `json:"lag_entries"`
-	LagSeconds float64        `json:"lag_seconds"` // since the tap received the oldest entry not applied
+	Received   meta.Version   `json:"received_version"`  // the next entry the tap will get, where known; at least stream_version
+	LagEntries uint64         `json:"lag_entries"`       // received and not in the image
+	LagSeconds float64        `json:"lag_seconds"`       // since the tap received the oldest entry not applied
 	Latency    Latency        `json:"latency"`
 	Rate       float64        `json:"entries_per_second"`
 	Entries    uint64         `json:"entries_applied"` // since the start
@@ -52,9 +53,10 @@ type Status struct {
 
 // meter holds what is measured now and then.
 type meter struct {
-	end    stream.Position // of the stream
-	rate   float64         // entries/s over the last seconds
-	behind time.Time       // since when entries have been waiting; zero: none are
+	end      stream.Position // of the stream
+	received meta.Version    // what received gave at the last measurement
+	rate     float64         // entries/s over the last seconds
+	behind   time.Time       // since when entries have been waiting; zero: none are
 }
 
 // Status tells how the standby is doing.
@@ -83,7 +85,8 @@ func (s *Standby) Status() Status {
 	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
 	st.MetaID = fmt.Sprintf("%016X", s.img.MetaID())
 	st.Stream = max(st.Stream, st.Image)
-	st.LagEntries = uint64(st.Stream - st.Image)
+	st.Received = max(st.Stream, s.received())
+	st.LagEntries = uint64(st.Received - st.Image)
 	if st.LagEntries > 0 && !s.meter.behind.IsZero() {
 		st.LagSeconds = time.Since(s.meter.behind).Seconds()
 	}
@@ -139,7 +142,10 @@ func (s *Standby) judge(now time.Time) {
 		return
 	}
 	s.measured.Store(now.UnixNano())
-	if s.img.Position().Version >= s.meter.end.Version {
+	// Entries that came just now are no lag: those of a second ago count.
+	want := max(s.meter.end.Version, s.meter.received)
+	s.meter.received = s.received()
+	if s.img.Position().Version >= want {
 		s.state, s.meter.behind = InSync, time.Time{}
 		s.behind.Store(0)
 		return
@@ -156,7 +162,27 @@ func (s *Standby) judge(now time.Time) {
 	}
 }
 
-// Lag tells how far the image is behind the stream: for how long the oldest
+// oldMember is how old what a member told may be; it tells it again every few
+// seconds.
+const oldMember = 15 * time.Second
+
+// received is the version after what a tap has, in its spool or in the stream,
+// 0 if none tells; the caller holds mu. What taps elsewhere told is some seconds
+// old.
+func (s *Standby) received() (v meta.Version) {
+	if s.cfg.Received != nil {
+		return s.cfg.Received()
+	}
+	epoch := s.img.Position().Epoch
+	for _, m := range s.members {
+		if m.Role == "tap" && m.Epoch == epoch && time.Since(m.Updated) < oldMember {
+			v = max(v, m.Primary)
+		}
+	}
+	return v
+}
+
+// Lag tells how far the image is behind the tap: for how long the oldest
 // entry it lacks has been waiting. Without news of the stream it grows.
 func (s *Standby) Lag() time.Duration {
 	now := time.Now()

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"mfsstandby/standby"
 )
 
 // Exit statuses.
@@ -106,7 +108,9 @@ func run(ctx context.Context, c *console, args []string) error {
 	if c.config, err = readConfig(*config, f); err != nil {
 		return err
 	}
-	limitMemory(f)
+	if cache := f.Lookup("cache"); cache != nil {
+		standby.LimitMemory(int64(*cache.Value.(*size)))
+	}
 	stop, err := startProfile(*profile)
 	if err != nil {
 		return err

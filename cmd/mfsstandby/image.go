@@ -38,7 +38,6 @@ func openImage(data, command string, cache int64, log *slog.Logger) (*image.Imag
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Release())
 	}
-	standby.LimitMemory(cache)
 	img, err := image.Open(image.Config{Dir: dir, Cache: cache, Logger: log})
 	if err == nil && img.Position().Version == 0 {
 		err = errors.Join(fmt.Errorf("the image in %s is empty: fill it with \"mfsstandby import --force\"", data), img.Close())

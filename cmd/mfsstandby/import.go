@@ -62,7 +62,6 @@ func importFile(ctx context.Context, c *console, data, path string, cache int64,
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	standby.LimitMemory(cache)
 	p := c.progress("importing "+path, info.Size())
 	pos, err := standby.Load(data, replay.Reader(ctx, file), standby.LoadOptions{
 		Cache: cache, Name: path, Size: info.Size(), Progress: p.at, Logger: c.logger(),

@@ -98,13 +98,15 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 		return err
 	}
 	defer stop()
-	s, err := standby.New(r.img.config(&r.daemon), conn)
+	tap, err := replicator.New(r.src.config(&r.daemon, files), conn)
 	if err != nil {
 		return err
 	}
-	tap, err := replicator.New(r.src.config(&r.daemon, files), conn)
+	cfg := r.img.config(&r.daemon)
+	cfg.Received = tap.Received
+	s, err := standby.New(cfg, conn)
 	if err != nil {
-		return errors.Join(err, s.Close())
+		return err
 	}
 	r.followStandby(s)
 	r.addTap(tap)

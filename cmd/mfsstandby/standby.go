@@ -99,7 +99,6 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 
 func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
-	standby.LimitMemory(d.cache)
 	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery,
 		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events, Applied: d.measureLatency().Applied}
 }
