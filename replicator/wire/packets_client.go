@@ -185,23 +185,23 @@ func (d *Decoder) nodeType(client Release) meta.Type {
 
 // Append appends the block.
 func (a *Attr) Append(e *Encoder, client Release) {
+	var b [36]byte // all at once: listings of directories are made of these
 	if client >= rel1_7_32 {
-		e.U8(a.Flags)
-		e.U16(uint16(a.Type)<<12 | a.Mode&0xFFF)
+		b[0] = a.Flags
+		binary.BigEndian.PutUint16(b[1:], uint16(a.Type)<<12|a.Mode&0xFFF)
 	} else {
-		e.U8(nodeType(a.Type, client))
-		e.U16(uint16(a.Flags)<<12 | a.Mode&0xFFF)
+		b[0] = nodeType(a.Type, client)
+		binary.BigEndian.PutUint16(b[1:], uint16(a.Flags)<<12|a.Mode&0xFFF)
 	}
-	e.U32(a.UID)
-	e.U32(a.GID)
-	e.U32(uint32(a.Atime))
-	e.U32(uint32(a.Mtime))
-	e.U32(uint32(a.Ctime))
-	e.U32(a.Links)
-	e.U64(a.Length)
-	if client >= rel3_0_93 {
-		e.U8(a.Winattr)
-	}
+	binary.BigEndian.PutUint32(b[3:], a.UID)
+	binary.BigEndian.PutUint32(b[7:], a.GID)
+	binary.BigEndian.PutUint32(b[11:], uint32(a.Atime))
+	binary.BigEndian.PutUint32(b[15:], uint32(a.Mtime))
+	binary.BigEndian.PutUint32(b[19:], uint32(a.Ctime))
+	binary.BigEndian.PutUint32(b[23:], a.Links)
+	binary.BigEndian.PutUint64(b[27:], a.Length)
+	b[35] = a.Winattr
+	e.Buf = append(e.Buf, b[:AttrSize(client)]...)
 }
 
 // Decode reads the block.

@@ -59,6 +59,16 @@ func (t nodeTable) Get(ino meta.Inode) (meta.Node, bool) {
 	return *n, n.Type != meta.TypeNone
 }
 
+// Peek returns a node itself, for reading while the state does not change.
+func (t nodeTable) Peek(ino meta.Inode) (*meta.Node, bool) {
+	key, i := nodeKey(ino)
+	n := &view(t.accessor, t.img.nodes, key).n[i]
+	if n.Type == meta.TypeNone {
+		return nil, false
+	}
+	return n, true
+}
+
 func (t nodeTable) Edit(ino meta.Inode) (*meta.Node, bool) {
 	key, i := nodeKey(ino)
 	p := t.img.nodes.get(key)

@@ -71,7 +71,7 @@ type conn struct {
 	who     changelog.Caller
 	gids    []uint32
 	scratch []byte
-	edges   []meta.Edge
+	lister  listing
 
 	parked []parked   // reads that wait for the end of a write
 	waits  []lockWait // for locks

@@ -51,15 +51,18 @@ func (c *conn) status(t wire.Type, id uint32, s meta.Status) error {
 }
 
 // attrOf is what an answer tells of a node.
-func attrOf(a *changelog.Attributes) wire.Attr {
-	out := wire.Attr{
-		Flags: a.Flags, Type: a.Type, Mode: a.Mode, UID: a.UID, GID: a.GID,
-		Atime: a.Atime, Mtime: a.Mtime, Ctime: a.Ctime, Links: a.Links, Length: a.Length, Winattr: a.Winattr,
-	}
+func attrOf(a *changelog.Attributes) (out wire.Attr) {
+	setAttr(&out, a)
+	return out
+}
+
+func setAttr(out *wire.Attr, a *changelog.Attributes) {
+	out.Flags, out.Type, out.Mode, out.UID, out.GID = a.Flags, a.Type, a.Mode, a.UID, a.GID
+	out.Atime, out.Mtime, out.Ctime = a.Atime, a.Mtime, a.Ctime
+	out.Links, out.Length, out.Winattr = a.Links, a.Length, a.Winattr
 	if a.Type.IsDevice() {
 		out.Length = uint64(a.Rdev) << 32
 	}
-	return out
 }
 
 // uncached tells a client not to trust data of a file that it has in its

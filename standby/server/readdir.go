@@ -42,18 +42,19 @@ func (c *conn) readdir() error {
 	case p.Cursor == cursorSelf && !who.May(c.st, ino, &n, want):
 		return c.status(wire.FuseReaddir, p.MsgID, meta.EACCES)
 	}
-	l := listing{e: &c.out, st: c.st, who: who, req: &p, client: c.release, edges: c.edges}
 	if d, _ := c.st.Dirs.Get(ino); d.Elements <= inlineNames {
+		l := &c.lister
+		*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0]}
 		l.append(ino, &n)
-		clear(l.edges)
-		c.edges = l.edges[:0]
+		clear(l.edges) // they alias the image
 		return nil
 	}
-	req, caller := p, *who
+	caller, client := *who, c.release
 	caller.GIDs = slices.Clone(who.GIDs)
+	req := p
 	req.Identity.GIDs = nil
 	return c.later(wire.FuseReaddir, p.MsgID, func(st *meta.State, e *wire.Encoder) meta.Status {
-		l := listing{e: e, st: st, who: &caller, req: &req, client: c.release}
+		l := listing{e: e, st: st, who: &caller, req: req, client: client}
 		n, ok := st.Nodes.Get(ino)
 		if !ok {
 			return meta.ENOENT
@@ -68,10 +69,12 @@ type listing struct {
 	e      *wire.Encoder
 	st     *meta.State
 	who    *changelog.Caller
-	req    *wire.Readdir
+	req    wire.Readdir
 	client wire.Release
 	edges  []meta.Edge // scratch
 	left   uint32      // entries that may still be given
+
+	entryScratch wire.DirEntry
 }
 
 // fastEdges is the part of an image that lists names without copying them; they
@@ -79,6 +82,8 @@ type listing struct {
 type fastEdges interface {
 	AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge
 }
+
+var dot, dotdot = []byte("."), []byte("..")
 
 // append appends the answer for the directory ino.
 func (l *listing) append(ino meta.Inode, n *meta.Node) {
@@ -88,7 +93,7 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 	l.left = l.req.Max
 	cursor := l.req.Cursor
 	if cursor == cursorSelf && l.take() {
-		l.entry([]byte("."), ino, n, n)
+		l.entry(dot, ino, n, n)
 	}
 	if cursor <= cursorParent && l.take() {
 		parent := l.who.Root
@@ -96,7 +101,7 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 			parent = d.Parent
 		}
 		up, _ := l.st.Nodes.Get(parent)
-		l.entry([]byte(".."), parent, &up, n)
+		l.entry(dotdot, parent, &up, n)
 	}
 	if l.left == 0 {
 		return
@@ -108,15 +113,33 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 		if begun = begun || e.ID >= cursor; !begun {
 			continue
 		}
-		child, ok := l.st.Nodes.Get(e.Child)
-		if !ok {
+		child := l.node(e.Child)
+		if child == nil {
 			continue
 		}
 		if !l.take() {
 			return
 		}
-		l.entry(e.Name, e.Child, &child, n)
+		l.entry(e.Name, e.Child, child, n)
 	}
+}
+
+// fastNodes is the part of an image that gives nodes without copying them.
+type fastNodes interface {
+	Peek(ino meta.Inode) (*meta.Node, bool) // valid while the state does not change; not to be changed
+}
+
+// node returns a node, nil if there is none.
+func (l *listing) node(ino meta.Inode) *meta.Node {
+	if fast, ok := l.st.Nodes.(fastNodes); ok {
+		n, _ := fast.Peek(ino)
+		return n
+	}
+	n, ok := l.st.Nodes.Get(ino)
+	if !ok {
+		return nil
+	}
+	return &n
 }
 
 func (l *listing) take() bool {
@@ -141,13 +164,14 @@ func (l *listing) list(ino meta.Inode) {
 }
 
 func (l *listing) entry(name []byte, ino meta.Inode, n, dir *meta.Node) {
-	entry := wire.DirEntry{Name: name, Inode: ino, Attr: wire.Attr{Type: n.Type}}
+	entry := &l.entryScratch
+	entry.Name, entry.Inode, entry.Attr.Type = name, ino, n.Type
 	if ino == l.who.Root {
 		entry.Inode = meta.Root
 	}
 	if l.req.Flags&wire.ReaddirAttr != 0 {
 		a := l.who.AttributesOf(l.st, ino, n, dir)
-		entry.Attr = attrOf(&a)
+		setAttr(&entry.Attr, &a)
 	}
 	entry.Append(l.e, l.req.Flags, l.client)
 }
