@@ -85,7 +85,7 @@ func (s *serving) sync() {
 }
 
 // output runs a script in a mount and returns what it prints, with its exit
-// status, without the mount's name.
+// status, without the names of the mount and of whom it is from.
 func (s *serving) output(m *Mount, script string) []string {
 	s.t.Helper()
 	cmd := s.Command("bash", "-c", "{ "+script+`
@@ -96,6 +96,7 @@ func (s *serving) output(m *Mount, script string) []string {
 		s.t.Fatalf("%s: %v", script, err)
 	}
 	out = bytes.ReplaceAll(out, []byte(m.Path), []byte("MOUNT"))
+	out = bytes.ReplaceAll(out, []byte(MasterIP+":"+servePort), []byte(ClientAddress))
 	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
@@ -163,8 +164,8 @@ func TestStandbyShowsTheSameTree(t *testing.T) {
 		"find . -ls",
 		"find . -printf '%p %i %y %m %n %U %G %s %D:%b %T@ %C@ %l\\n' | sed 's/ [0-9]*:/ /'",
 		"ls -la --time-style=full-iso big odd special",
-		"getfattr -R -d -m - . 2>/dev/null",
-		"getfacl -R -n -P . 2>/dev/null",
+		"getfattr -R -P -d -m - .",
+		"getfacl -R -n -P .",
 		"mfsdirinfo . wide/a data special/symlink",
 		"mfsgetgoal -r .", "mfsgetgoal *", "mfsgetsclass -r .", "mfsgetsclass class/*", "mfslistsclass -l .",
 		"mfsgettrashtime -r .", "mfsgettrashtime class/*",
@@ -172,7 +173,9 @@ func TestStandbyShowsTheSameTree(t *testing.T) {
 		"mfsgetquota quota quota/sub wide",
 		"mfschkarchive . class/sub data",
 		"mfsfilepaths links/hard1 deep/level-1/level-2 data special/fifo",
-		"stat -f -c '%t %l %i %s' .",
+		"stat -f -c '%t %l %i %s' .", "df -k .", "df -i .",
+		"find . -type f -print0 | sort -z | xargs -0 md5sum",
+		"mfsfileinfo data large sparse wide/a/1/file1", "mfscheckfile data large sparse wide/a/1/* big/file-000001",
 	} {
 		s.same(script)
 	}
@@ -180,6 +183,16 @@ func TestStandbyShowsTheSameTree(t *testing.T) {
 	s.sameTrash()
 	s.sameForUsers()
 	s.sameInSubdirectory()
+	s.servesWithoutPrimary()
+}
+
+// servesWithoutPrimary reads what was read before when the primary is gone.
+func (s *serving) servesWithoutPrimary() {
+	s.t.Helper()
+	const script = "md5sum data large wide/a/*/*; ls -lR wide; getfattr -d -m - xattr/a"
+	want := s.output(s.replica, script)
+	s.KillMaster()
+	s.compare(script, want, s.output(s.replica, script))
 }
 
 // refusesChanges tries to change what the replica shows in every way.
