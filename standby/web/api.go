@@ -91,7 +91,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &p):
 		refuse(w, p.status, p.code, p.text)
-	case errors.Is(err, standby.ErrNoImage):
+	case errors.Is(err, standby.ErrNoImage), errors.Is(err, image.ErrClosed): // another one is being loaded
 		refuse(w, http.StatusServiceUnavailable, "no_image", err.Error())
 	default:
 		s.log.Warn("answering over HTTP", "err", err)

@@ -225,12 +225,17 @@ func TestWithoutImage(t *testing.T) {
 	tap := newServer(t, nil, nil)
 	empty := newServer(t, nil, func(c *Config) { c.Image = func() (*image.Image, error) { return nil, standby.ErrNoImage } })
 	broken := newServer(t, nil, func(c *Config) { c.Image = func() (*image.Image, error) { return nil, errors.New("the disk is gone") } })
+	w := newWorld(t)
+	if err := w.img.Close(); err != nil {
+		t.Fatal(err)
+	}
+	closed := newServer(t, w.img, nil)
 	for _, route := range []string{"stat", "list", "tree", "path?inode=1"} {
 		for _, tc := range []struct {
 			s    *Server
 			code int
 			want string
-		}{{tap, 404, "it is a tap only"}, {empty, 503, "no_image"}, {broken, 500, "the disk is gone"}} {
+		}{{tap, 404, "it is a tap only"}, {empty, 503, "no_image"}, {closed, 503, "no_image"}, {broken, 500, "the disk is gone"}} {
 			got := ask(tc.s, "GET", api+route, nil)
 			if got.Code != tc.code || !strings.Contains(got.Body.String(), tc.want) {
 				t.Errorf("%s: %d %s, want %d with %q", route, got.Code, got.Body, tc.code, tc.want)

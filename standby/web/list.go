@@ -32,14 +32,28 @@ type listing struct {
 	children []meta.Inode
 }
 
-func newListing(ino meta.Inode, v meta.Version, edges []meta.Edge) *listing {
-	slices.SortFunc(edges, func(a, b meta.Edge) int { return bytes.Compare(a.Name, b.Name) })
-	l := &listing{inode: ino, version: v, ends: make([]uint64, len(edges)), children: make([]meta.Inode, len(edges))}
-	for i, e := range edges {
-		l.text = append(l.text, e.Name...)
-		l.ends[i], l.children[i] = uint64(len(l.text)), e.Child
+// add adds a name; sort must follow.
+func (l *listing) add(name []byte, child meta.Inode) {
+	l.text = append(l.text, name...)
+	l.ends = append(l.ends, uint64(len(l.text)))
+	l.children = append(l.children, child)
+}
+
+// sort returns a listing of the same names in order.
+func (l *listing) sort() *listing {
+	order := make([]uint32, len(l.ends))
+	for i := range order {
+		order[i] = uint32(i)
 	}
-	return l
+	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(l.name(int(a)), l.name(int(b))) })
+	sorted := &listing{
+		inode: l.inode, version: l.version, text: make([]byte, 0, len(l.text)),
+		ends: make([]uint64, 0, len(l.ends)), children: make([]meta.Inode, 0, len(l.children)),
+	}
+	for _, i := range order {
+		sorted.add(l.name(int(i)), l.children[i])
+	}
+	return sorted
 }
 
 func (l *listing) name(i int) []byte {
@@ -92,10 +106,11 @@ func (l *lists) large(img *image.Image, ino meta.Inode, paging bool) (*listing, 
 		return nil, err
 	}
 	defer v.Close()
-	k := newListing(ino, v.Position().Version, v.State().Edges.List(ino))
-	if err := v.State().Err(); err != nil {
+	k := &listing{inode: ino, version: v.Position().Version}
+	if err := v.Names(ino, k.add); err != nil {
 		return nil, err
 	}
+	k = k.sort()
 	k.image, k.made = img, time.Now()
 	l.last = k
 	time.AfterFunc(keptFor, func() { l.drop(k) })
@@ -231,7 +246,11 @@ func (s *Server) listPage(at place, p *page) (*List, error) {
 		}
 		out.Inode = ino
 		if d.Elements <= largeDir {
-			names = newListing(ino, pos.Version, st.Edges.List(ino))
+			names = &listing{inode: ino, version: pos.Version}
+			for _, e := range st.Edges.List(ino) {
+				names.add(e.Name, e.Child)
+			}
+			names = names.sort()
 		}
 		out.Crumbs, err = crumbs(st, ino)
 		return err

@@ -65,6 +65,7 @@ type Server struct {
 	metrics  *metrics
 	cert     *certificate // nil: HTTP
 	handler  http.Handler
+	busy     sync.RWMutex // held for reading by each request, for writing after the end
 	listener net.Listener
 }
 
@@ -144,15 +145,16 @@ func (s *Server) URL() string {
 	return scheme + "://" + net.JoinHostPort(host, port) + "/"
 }
 
-// Run serves until ctx ends; requests under way are then cut off.
+// Run serves until ctx ends; requests under way are then cut off, and it
+// returns when none reads the image any more.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := make(chan struct{})
 	go func() { defer close(watched); s.hub.run(ctx) }()
-	defer func() { cancel(); <-watched }()
+	defer func() { cancel(); <-watched; s.busy.Lock() }()
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           http.HandlerFunc(s.serve),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
@@ -180,6 +182,14 @@ func (s *Server) Run(ctx context.Context) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if !s.busy.TryRLock() {
+		return // too late
+	}
+	defer s.busy.RUnlock()
+	s.handler.ServeHTTP(w, r)
 }
 
 // maxConns is how many connections are served at once.

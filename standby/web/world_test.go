@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -40,7 +41,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := img.Close(); err != nil {
+		if err := img.Close(); err != nil && !errors.Is(err, image.ErrClosed) {
 			t.Error(err)
 		}
 	})
