@@ -129,9 +129,24 @@ func (op *PosixLock) conflicts(o *meta.PosixOwner) bool {
 	if o.Session == op.Session && o.Owner == op.Owner {
 		return false
 	}
-	return slices.ContainsFunc(o.Ranges, func(r meta.PosixRange) bool {
-		return (op.Kind == LockWrite || r.Write) && op.End > r.Start && op.Start < r.End
-	})
+	return slices.ContainsFunc(o.Ranges, op.Conflicts)
+}
+
+// Conflicts tells whether a range of another owner is in the way of the lock.
+func (op *PosixLock) Conflicts(r meta.PosixRange) bool {
+	return (op.Kind == LockWrite || r.Write) && op.End > r.Start && op.Start < r.End
+}
+
+// Blocker returns the first owner who is in the way of the lock, nil if there
+// is none.
+func (op *PosixLock) Blocker(st *meta.State) *meta.PosixOwner {
+	list, _ := st.Plocks.Get(op.Inode)
+	for i := range list {
+		if op.conflicts(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
 }
 
 // changeRanges returns the ranges of the owner with those in [Start,End)

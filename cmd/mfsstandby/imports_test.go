@@ -29,6 +29,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
 		{"standby/web", []string{module + "bench", module + "standby/server"}},
+		{"standby/leader", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/apply", module + "standby/metafile", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
 	} {
 		out, err := exec.Command("go", "list", "-deps", module+rule.pkg).Output()
 		if err != nil {

@@ -216,6 +216,46 @@ func (img *Image) Update(f func(*meta.State, Position) (Position, error)) error 
 	return img.makeRoom()
 }
 
+// Propose changes the state like Update, and then waits for confirm: only when
+// that returns is the change the image's. Until then readers see it, but it
+// cannot be committed: no other Update, Commit or View begins. confirm returns
+// the position, of the same version, to be stored. If it fails, as if f fails,
+// the image refuses further work until Reset, which undoes the change.
+func (img *Image) Propose(f func(*meta.State, Position) (Position, error), confirm func(Position) (Position, error)) error {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	if err := img.voided(); err != nil {
+		return err
+	}
+	pos, err := img.propose(f)
+	if err == nil {
+		pos, err = confirm(pos)
+	}
+	img.shared.Lock()
+	defer img.shared.Unlock()
+	if err != nil {
+		img.setVoid(err)
+		return err
+	}
+	img.root.pos = pos
+	img.publish()
+	return img.makeRoom()
+}
+
+// propose is the part of Propose that keeps readers out.
+func (img *Image) propose(f func(*meta.State, Position) (Position, error)) (Position, error) {
+	img.shared.Lock()
+	defer img.shared.Unlock()
+	pos, err := f(img.core.st, img.root.pos)
+	if err == nil {
+		err = img.core.st.Err()
+	}
+	if err == nil {
+		img.root.pos.Version = pos.Version // what a reader has seen
+	}
+	return pos, err
+}
+
 // makeRoom keeps the cache within its bounds between updates.
 func (img *Image) makeRoom() error {
 	c := img.core
