@@ -163,6 +163,24 @@ func TestReaddir(t *testing.T) {
 			}
 		}
 	}
+
+	// Page by page, as a client would that knows the ids.
+	const size, page = inlineNames + 100, 64
+	dir := meta.Inode(10 * (size + 1))
+	seen, _ := c.list(dir, page, 0)
+	for next := uint64(1_000_000 - size + 1 + page - 2); next <= 1_000_000; next += page {
+		got, st := c.list(dir, page, next)
+		if st != meta.OK || len(got) == 0 {
+			t.Fatalf("the page at %d: %d names, %v", next, len(got), st)
+		}
+		seen = append(seen, got...)
+	}
+	if all, _ := c.list(dir, ^uint32(0), 0); !slices.Equal(seen, all) {
+		t.Errorf("pages have %d names in all, the directory %d", len(seen), len(all))
+	}
+	if len(f.srv.pages.lists) != 1 {
+		t.Errorf("%d listings are kept", len(f.srv.pages.lists))
+	}
 	if _, st := c.list(11, 1, 0); st != meta.ENOENT {
 		t.Errorf("listing nothing: %v", st)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
@@ -12,6 +13,9 @@ import (
 // inlineNames is the size of directory that is listed under the image's lock;
 // larger ones are listed from a view, which keeps nobody waiting.
 const inlineNames = 2000
+
+// usualEntry is about the length of an entry with attributes.
+const usualEntry = 64
 
 // Cursors of a listing that are not the ids of edges.
 const (
@@ -42,12 +46,23 @@ func (c *conn) readdir() error {
 	case p.Cursor == cursorSelf && !who.May(c.st, ino, &n, want):
 		return c.status(wire.FuseReaddir, p.MsgID, meta.EACCES)
 	}
-	if d, _ := c.st.Dirs.Get(ino); d.Elements <= inlineNames {
-		l := &c.lister
-		*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0]}
+	d, _ := c.st.Dirs.Get(ino)
+	l := &c.lister
+	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0]}
+	if d.Elements <= inlineNames {
 		l.append(ino, &n)
 		clear(l.edges) // they alias the image
 		return nil
+	}
+	paged := p.Max <= inlineNames
+	if paged && p.Cursor >= cursorFirst {
+		var found bool
+		if l.kept, found = c.srv.pages.find(ino, p.Cursor, time.Now()); found {
+			l.isKept = true
+			l.append(ino, &n)
+			l.kept = nil
+			return nil
+		}
 	}
 	caller, client := *who, c.release
 	caller.GIDs = slices.Clone(who.GIDs)
@@ -59,7 +74,14 @@ func (c *conn) readdir() error {
 		if !ok {
 			return meta.ENOENT
 		}
+		if !paged {
+			e.Buf = make([]byte, 0, int(d.Elements)*usualEntry)
+		}
 		l.append(ino, &n)
+		if paged {
+			l.list(ino)
+			c.srv.pages.keep(ino, l.edges, time.Now())
+		}
 		return meta.OK
 	})
 }
@@ -73,6 +95,9 @@ type listing struct {
 	client wire.Release
 	edges  []meta.Edge // scratch
 	left   uint32      // entries that may still be given
+
+	isKept bool        // the names are those in kept
+	kept   []meta.Edge // from the cursor on
 
 	entryScratch wire.DirEntry
 }
@@ -106,10 +131,13 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 	if l.left == 0 {
 		return
 	}
-	l.list(ino)
-	begun := cursor < cursorFirst
-	for i := range l.edges {
-		e := &l.edges[i]
+	edges, begun := l.kept, true
+	if !l.isKept {
+		l.list(ino)
+		edges, begun = l.edges, cursor < cursorFirst
+	}
+	for i := range edges {
+		e := &edges[i]
 		if begun = begun || e.ID >= cursor; !begun {
 			continue
 		}

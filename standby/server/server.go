@@ -72,6 +72,7 @@ type Server struct {
 	log      *slog.Logger
 	sessions sessions
 	locks    locks
+	pages    pages
 	counters counters
 	buffers  atomic.Int64    // bytes counted against MaxBuffers
 	locating atomic.Int32    // questions to the Locator
