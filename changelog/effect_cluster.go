@@ -116,7 +116,7 @@ func (op *CSDel) Apply(st *meta.State, _ meta.Time) error {
 // 4.x takes the clock from the id, whose high half it is, so that every replica
 // has the same.
 func (op *SetMetaID) Apply(st *meta.State, now meta.Time) error {
-	if st.MetaID != 0 && st.MetaID != op.MetaID {
+	if st.MetaID != 0 && st.MetaID != op.MetaID && !meta.MadeUpID(st.MetaID) {
 		return fmt.Errorf("cluster id is %d already: %w", st.MetaID, meta.EINVAL)
 	}
 	first := st.MetaID == 0

@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/tap"
 )
 
@@ -90,21 +92,90 @@ type dirOrigin struct {
 	cfg tap.DirConfig
 }
 
+// releaseOf is what is known of a primary of which only files are at hand. The
+// last digits do not matter before 3.0, and are not known since.
+func releaseOf(family meta.Release) string {
+	switch {
+	case family == 0:
+		return ""
+	case !family.Since(meta.Release2):
+		return meta.Reproduced16.String()
+	case !family.Since(meta.Release3):
+		return meta.Reproduced2.String()
+	}
+	return fmt.Sprintf("%d.%d", family>>16, family>>8&0xFF)
+}
+
+// familyAt is the family of the release whose metadata a directory is followed
+// from at a version.
+func familyAt(dir string, at meta.Version) meta.Release {
+	b, err := tap.BaseBefore(dir, at)
+	if err != nil {
+		return 0
+	}
+	return b.Release
+}
+
+// checkDir refuses a directory that has become another cluster's.
+func checkDir(dir string, metaid uint64) error {
+	b, err := tap.NewestBase(dir)
+	if err == nil && metaid != 0 && b.MetaID != 0 && b.MetaID != metaid && !meta.MadeUpID(metaid) {
+		err = fmt.Errorf("%s: %w %016X, not %016X", dir, tap.ErrMetaID, b.MetaID, metaid)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// copiesOrigin follows a directory of copies.
+type copiesOrigin struct {
+	cfg tap.CopiesConfig
+}
+
+func (o *copiesOrigin) run(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (o *copiesOrigin) release() string { return releaseOf(o.cfg.Release) }
+
+func (o *copiesOrigin) resume(at tap.Position) (tap.Source, error) {
+	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
+		return nil, err
+	}
+	if o.cfg.Release == 0 {
+		o.cfg.Release = familyAt(o.cfg.Path, at.Next)
+	}
+	return tap.NewCopies(o.cfg, at)
+}
+
+func (o *copiesOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
+	b, err := tap.CopiedBase(ctx, o.cfg)
+	if err != nil {
+		return b, nil, nil, err
+	}
+	o.cfg.Release = b.Release
+	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
+	if err != nil {
+		return b, nil, nil, err
+	}
+	return identify(ctx, b, src, func() {}, metaid)
+}
+
 func (o *dirOrigin) run(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (o *dirOrigin) release() string { return "" }
+func (o *dirOrigin) release() string { return releaseOf(o.cfg.Release) }
 
-// resume refuses a directory that has become another cluster's.
 func (o *dirOrigin) resume(at tap.Position) (tap.Source, error) {
-	b, err := tap.NewestBase(o.cfg.Path)
-	if err == nil && at.MetaID != 0 && b.MetaID != 0 && b.MetaID != at.MetaID {
-		err = fmt.Errorf("%s: %w %016X, not %016X", o.cfg.Path, tap.ErrMetaID, b.MetaID, at.MetaID)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
 		return nil, err
+	}
+	if o.cfg.Release == 0 {
+		o.cfg.Release = familyAt(o.cfg.Path, at.Next)
 	}
 	return tap.NewDir(o.cfg, at)
 }
@@ -114,6 +185,7 @@ func (o *dirOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Sour
 	if err != nil {
 		return b, nil, nil, err
 	}
+	o.cfg.Release = b.Release
 	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
 	if err != nil {
 		return b, nil, nil, err
@@ -137,6 +209,7 @@ func (o *fileOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Sou
 	if err != nil {
 		return b, nil, nil, err
 	}
+	o.cfg.Release = b.Release
 	src, err := o.resume(tap.Position{Next: b.Version})
 	if err != nil {
 		return b, nil, nil, err
@@ -151,8 +224,14 @@ var errNotReady = errors.New("the primary's metadata has no id and its first ent
 // wanted. The file of a new file system has no id; its first entry gives it.
 func identify(ctx context.Context, b tap.Base, src tap.Source, cleanup func(), metaid uint64) (tap.Base, tap.Source, func(), error) {
 	var err error
-	if b.MetaID == 0 {
+	switch {
+	case b.Release == meta.Release16: // has no id at all
+		b.MetaID = cmp.Or(metaid, madeUpID(b.Path))
+	case b.MetaID == 0:
 		src, b.MetaID, err = firstID(ctx, src)
+	}
+	if metaid != 0 && meta.MadeUpID(metaid) {
+		b.MetaID = metaid // the cluster was one of 1.6 before
 	}
 	if err == nil && metaid != 0 && b.MetaID != metaid {
 		err = fmt.Errorf("%s: %w %016X, not %016X", b.Path, tap.ErrMetaID, b.MetaID, metaid)
@@ -163,6 +242,14 @@ func identify(ctx context.Context, b tap.Base, src tap.Source, cleanup func(), m
 		return b, nil, nil, err
 	}
 	return b, src, cleanup, nil
+}
+
+// madeUpID gives a cluster of 1.6, which has no id, one by where its metadata is.
+func madeUpID(path string) uint64 {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return meta.MakeUpID(filepath.Dir(path))
 }
 
 // firstID reads the id of a cluster from the entry that comes first, which the

@@ -25,10 +25,11 @@ import (
 )
 
 // Config says what is replicated, from where. Exactly one of Primary,
-// ChangelogDir and Files is set.
+// ChangelogDir, MetadataDir and Files is set.
 type Config struct {
 	Primary      string   // HOST or HOST:PORT of a master's metalogger port
 	ChangelogDir string   // data directory of a master on this host, to be followed
+	MetadataDir  string   // directory to which metadata and changelog files are copied time and again
 	Files        []string // plain changelog files, read to their end; they need Base
 	Base         string   // metadata file that Files continue
 
@@ -45,14 +46,14 @@ type Config struct {
 // Validate says what is wrong, and fills in defaults.
 func (c *Config) Validate() error {
 	sources := 0
-	for _, set := range []bool{c.Primary != "", c.ChangelogDir != "", len(c.Files) > 0} {
+	for _, set := range []bool{c.Primary != "", c.ChangelogDir != "", c.MetadataDir != "", len(c.Files) > 0} {
 		if set {
 			sources++
 		}
 	}
 	switch {
 	case sources != 1:
-		return errors.New("say what to follow: one of a primary, a changelog directory and changelog files")
+		return errors.New("say what to follow: one of a primary, a changelog directory, a directory of copies and changelog files")
 	case len(c.Files) > 0 && c.Base == "":
 		return errors.New("changelog files need the metadata file that they continue")
 	case len(c.Files) == 0 && c.Base != "":
@@ -120,6 +121,13 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 	case cfg.ChangelogDir != "":
 		r.origin = &dirOrigin{cfg: tap.DirConfig{Path: cfg.ChangelogDir, Restarts: true, Event: r.status.tapEvent}}
 		r.status.now.Source = cfg.ChangelogDir
+	case cfg.MetadataDir != "":
+		copies := tap.CopiesConfig{Path: cfg.MetadataDir, Event: r.status.tapEvent}
+		if err := copies.Validate(); err != nil {
+			return nil, err
+		}
+		r.origin = &copiesOrigin{cfg: copies}
+		r.status.now.Source = cfg.MetadataDir
 	default:
 		r.origin = &fileOrigin{files: cfg.Files, start: cfg.Base}
 		r.status.now.Source = fmt.Sprintf("%d changelog files", len(cfg.Files))
@@ -171,7 +179,7 @@ func (r *Replicator) run(ctx context.Context) error {
 			if err = r.openWriter(ctx); err == nil {
 				src, err = r.resume(ctx, src)
 			}
-		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrRestarted), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
+		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrRestarted), errors.Is(err, tap.ErrUpgraded), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
 			src, err = r.rebase(ctx, src, err)
 		}
 		if err != nil && ctx.Err() == nil && stream.Away(err) {
@@ -310,10 +318,15 @@ func (r *Replicator) getBase(ctx context.Context, metaid uint64, after meta.Vers
 	for {
 		b, src, cleanup, err := r.origin.base(ctx, metaid)
 		if err == nil {
-			if b.Version > after {
+			stale := b.Release == meta.Release16 && r.primary().Since(meta.Release2)
+			if b.Version > after && !stale {
 				return &start{b, src, cleanup}, nil
 			}
 			err = fmt.Errorf("the newest metadata file, %s, is of version %d: %w after it", b.Path, b.Version, tap.ErrGap)
+			if stale {
+				// Which version it makes of that depends on the files that were open.
+				err = fmt.Errorf("MooseFS %s has not stored its metadata since it was upgraded from 1.6: %w", r.origin.release(), os.ErrNotExist)
+			}
 			src.Close()
 			cleanup()
 		}
@@ -327,6 +340,11 @@ func (r *Replicator) getBase(ctx context.Context, metaid uint64, after meta.Vers
 		case <-time.After(baseRetry):
 		}
 	}
+}
+
+// primary is the release of the primary; 1.6 counts for one that is not known.
+func (r *Replicator) primary() meta.Release {
+	return max(meta.ParseRelease(r.origin.release()), meta.Release16)
 }
 
 // baseRetry is how long to wait for a master to store its metadata.
@@ -366,6 +384,8 @@ func (r *Replicator) rebase(ctx context.Context, old tap.Source, cause error) (t
 	switch {
 	case errors.Is(cause, tap.ErrRestarted):
 		level, code, what = slog.LevelWarn, events.Restarted, "going on from the metadata that the primary loaded"
+	case errors.Is(cause, tap.ErrUpgraded):
+		level, code, what = slog.LevelWarn, events.Upgraded, "going on from metadata that the new release stored"
 	case !errors.Is(cause, tap.ErrGap):
 		code = events.Diverged
 	}

@@ -105,9 +105,13 @@ func readFile(r io.Reader, st *meta.State, opt LoadOptions) (metafile.Header, er
 		st.MetaID = opt.MetaID
 		return metafile.Empty(st, 0)
 	}
-	return metafile.Read(in, st, metafile.ReadOptions{
+	h, err := metafile.Read(in, st, metafile.ReadOptions{
 		Name: opt.Name, Size: opt.Size, Progress: opt.Progress, Release: meta.ParseRelease(opt.Position.Release),
 	})
+	if st.MetaID == 0 && err == nil {
+		st.MetaID = opt.MetaID // files of 1.6 have none
+	}
+	return h, err
 }
 
 // swap puts the new image in the place of the old.

@@ -103,7 +103,7 @@ func (s *Standby) open() error {
 	if img.Position().Version == 0 {
 		return img.Close()
 	}
-	if id := img.MetaID(); s.cfg.MetaID != 0 && id != s.cfg.MetaID {
+	if id := img.MetaID(); s.cfg.MetaID != 0 && id != s.cfg.MetaID && !meta.MadeUpID(s.cfg.MetaID) {
 		err := fmt.Errorf("the image in %s is of cluster %016X, not %016X: give another data directory", s.cfg.Dir, id, s.cfg.MetaID)
 		return errors.Join(err, img.Close())
 	}
@@ -254,7 +254,7 @@ func (s *Standby) version() meta.Version {
 // openCluster waits until the cluster's stream is there: the tap makes it.
 func (s *Standby) openCluster(ctx context.Context) error {
 	id := s.cfg.MetaID
-	if img, err := s.Image(); err == nil {
+	if img, err := s.Image(); err == nil && !meta.MadeUpID(id) {
 		id = img.MetaID()
 	}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
@@ -263,7 +263,7 @@ func (s *Standby) openCluster(ctx context.Context) error {
 		case err != nil:
 		case slices.Contains(ids, id):
 			return s.openStream(ctx, id)
-		case id == 0 && len(ids) == 1:
+		case len(ids) == 1 && (id == 0 || meta.MadeUpID(ids[0])): // the cluster may have got its id after its stream
 			return s.openStream(ctx, ids[0])
 		case id == 0 && len(ids) > 1:
 			return fmt.Errorf("there are streams of %d clusters (%016X ...): say which one to follow with --metaid", len(ids), ids[0])

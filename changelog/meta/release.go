@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Release is a version of MooseFS: 4.59.2 is 4<<16|59<<8|2. Releases compare
@@ -64,3 +66,14 @@ func (r Release) String() string {
 	}
 	return fmt.Sprintf("%d.%d.%d", r>>16, r>>8&0xFF, r&0xFF)
 }
+
+// madeUp marks an id of a cluster that has none of its own, as before 2.0. Real
+// ones begin with the time at which they were made.
+const madeUp = 1 << 48
+
+// MakeUpID returns an id for a cluster that has none, by what else tells it from
+// others.
+func MakeUpID(of string) uint64 { return madeUp | xxh3.HashString(of)>>16 }
+
+// MadeUpID tells whether an id is one that MakeUpID gave.
+func MadeUpID(id uint64) bool { return id>>48 == 1 }

@@ -21,6 +21,7 @@ func addSourceFlags(f *pflag.FlagSet, metaid *metaID) *sourceFlags {
 	s := &sourceFlags{metaid: metaid}
 	f.StringVar(&s.cfg.Primary, "primary", "", "stock master to follow, HOST[:9419]")
 	f.StringVar(&s.cfg.ChangelogDir, "changelog-dir", "", "follow the changelog files in this directory of a master or metalogger")
+	f.StringVar(&s.cfg.MetadataDir, "metadata-dir", "", "follow a directory to which metadata.mfs.back and changelog files are copied time and again (cron and scp)")
 	f.StringVar(&s.cfg.Base, "base", "", "metadata file that changelog files given as arguments continue")
 	s.spoolMax = sizeFlag(f, "spool-max", defaultSpool, "most that is kept on disk while the stream does not take it")
 	return s
@@ -29,14 +30,14 @@ func addSourceFlags(f *pflag.FlagSet, metaid *metaID) *sourceFlags {
 // check refuses combinations that cannot be meant; files are the arguments.
 func (s *sourceFlags) check(files []string) error {
 	sources := 0
-	for _, given := range []bool{s.cfg.Primary != "", s.cfg.ChangelogDir != "", len(files) > 0} {
+	for _, given := range []bool{s.cfg.Primary != "", s.cfg.ChangelogDir != "", s.cfg.MetadataDir != "", len(files) > 0} {
 		if given {
 			sources++
 		}
 	}
 	switch {
 	case sources > 1:
-		return usagef("give one source only: --primary HOST, --changelog-dir DIR, or changelog files")
+		return usagef("give one source only: --primary HOST, --changelog-dir DIR, --metadata-dir DIR, or changelog files")
 	case len(files) > 0 && s.cfg.Base == "":
 		return usagef("changelog files need the metadata file that they continue: --base FILE")
 	case len(files) == 0 && s.cfg.Base != "":
@@ -47,7 +48,7 @@ func (s *sourceFlags) check(files []string) error {
 
 // any tells whether a source is given.
 func (s *sourceFlags) any(files []string) bool {
-	return s.cfg.Primary != "" || s.cfg.ChangelogDir != "" || len(files) > 0
+	return s.cfg.Primary != "" || s.cfg.ChangelogDir != "" || s.cfg.MetadataDir != "" || len(files) > 0
 }
 
 // config completes the tap's Config. Its spool is synced every now and then

@@ -28,6 +28,7 @@ const (
 	Truncated    Code = "truncated"     // a followed file became shorter
 	Lost         Code = "lost"          // the primary cannot be followed any longer
 	Restarted    Code = "restarted"     // the primary loaded newer metadata than is known
+	Upgraded     Code = "upgraded"      // the primary is of another release since
 	Waiting      Code = "waiting"       // for a metadata file to start from
 	Gap          Code = "gap"           // entries are missing
 	Diverged     Code = "diverged"      // two histories differ

@@ -16,6 +16,10 @@ type Base struct {
 	MetaID  uint64       // 0: not assigned yet, or a release before 2.0
 	Size    int64        // bytes
 	Empty   bool         // "MFSM NEW": a file system without anything, at version 1
+
+	// Release is the family of releases that stored the file: 1.6, 2.0, 3.0 or
+	// 4.0; 0: not known.
+	Release meta.Release
 }
 
 const (
@@ -38,6 +42,7 @@ func parseHead(head []byte) (base Base, oldEnd bool, err error) {
 	}
 	if major, minor := head[5]-'0', head[7]-'0'; major == 1 {
 		base.Version = meta.Version(binary.BigEndian.Uint64(head[12:]))
+		base.Release = meta.Release16
 		oldEnd = minor < 6
 	} else {
 		base.Version = meta.Version(binary.BigEndian.Uint64(head[8:]))
@@ -84,8 +89,37 @@ func ReadBase(path string) (Base, error) {
 	if _, err := f.ReadAt(end, st.Size()-int64(len(end))); err != nil {
 		return Base{}, fmt.Errorf("reading %s: %w", path, err)
 	}
+	if base.Release == 0 {
+		base.Release = familyOf(f)
+	}
 	if string(end) != want {
 		return Base{}, fmt.Errorf("%s: metadata file is cut: it ends with %q, not %q", path, end, want)
 	}
 	return base, nil
+}
+
+// familyOf tells from the first sections of a metadata file since format 2.0
+// which releases store such files, or 0.
+func familyOf(f io.ReaderAt) meta.Release {
+	at := int64(headSize)
+	for range 2 {
+		var head [16]byte
+		if _, err := f.ReadAt(head[:], at); err != nil {
+			return 0
+		}
+		switch name := string(head[:4]); {
+		case name == "SESS" && head[7] > '5':
+			return meta.Release4
+		case name == "SESS" && head[7] > '2', name == "LABS", name == "SCLA":
+			return meta.Release3
+		case name == "NODE":
+			return meta.Release2
+		}
+		length := binary.BigEndian.Uint64(head[8:])
+		if length > 1<<50 {
+			return 0
+		}
+		at += int64(len(head)) + int64(length)
+	}
+	return 0
 }

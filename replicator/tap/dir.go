@@ -27,6 +27,10 @@ type DirConfig struct {
 	// Restarts ends following with a *RestartedError where the master loaded
 	// newer metadata than is known.
 	Restarts bool
+
+	// Release, if not 0, is the family of the primary's release. Following ends
+	// with an *UpgradedError when metadata of a later one appears.
+	Release meta.Release
 }
 
 // Validate fills in defaults.
@@ -69,6 +73,7 @@ type Dir struct {
 	retry   chan struct{}     // Drain was called
 	verify  bool              // Position.Last has not been compared yet
 	stopped bool              // the master was, or may have been before this began
+	stored  copied            // runningBase as it was when its release was looked at
 	drain   atomic.Bool
 	batch   batcher
 	err     error
@@ -173,6 +178,20 @@ var currentBases = map[string]bool{"metadata.mfs": true, "metadata.mfs.back": tr
 // if there is none of those only: what was put aside when a master was restored
 // from an older state may be newer, but belongs to a history that was given up.
 func NewestBase(dir string) (Base, error) {
+	return newestBase(dir, func(string) bool { return true })
+}
+
+// BaseBefore returns the whole metadata file of a directory with the highest
+// version up to at.
+func BaseBefore(dir string, at meta.Version) (Base, error) {
+	return newestBase(dir, func(path string) bool {
+		b, err := ReadBase(path)
+		return err == nil && b.Version <= at
+	})
+}
+
+// newestBase is NewestBase among the files that may be read.
+func newestBase(dir string, may func(path string) bool) (Base, error) {
 	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), "metadata*.mfs*"))
 	if err != nil {
 		return Base{}, err
@@ -181,6 +200,9 @@ func NewestBase(dir string) (Base, error) {
 	var bad []error
 	current := func(path string) bool { return currentBases[filepath.Base(path)] }
 	for _, name := range names {
+		if !may(name) {
+			continue
+		}
 		b, err := ReadBase(name)
 		if err != nil {
 			bad = append(bad, err)
@@ -222,6 +244,9 @@ func (d *Dir) Next(ctx context.Context) (Batch, error) {
 			d.hole = time.Time{}
 		}
 		ended := d.restarted()
+		if up := d.upgraded(); up != nil {
+			ended = up
+		}
 		switch {
 		case err != nil:
 			d.err = err

@@ -42,6 +42,31 @@ func (d *Dir) checkRestart() {
 	}
 }
 
+// upgraded returns an *UpgradedError once the primary has stored metadata as a
+// later release does.
+func (d *Dir) upgraded() error {
+	if d.cfg.Release == 0 {
+		return nil
+	}
+	path := filepath.Join(d.cfg.Path, runningBase)
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil // none at present
+	}
+	is := copied{id: idOf(st), size: st.Size(), mtime: st.ModTime()}
+	if is == d.stored {
+		return nil
+	}
+	b, err := ReadBase(path)
+	if err != nil {
+		return nil // not whole yet
+	}
+	if d.stored = is; b.Release <= d.cfg.Release {
+		return nil
+	}
+	return &UpgradedError{From: d.cfg.Release, To: b.Release, Source: path}
+}
+
 // restarted returns a *RestartedError when all entries before a restart were
 // yielded, and a *GapError when the last of them do not come: a master may lose
 // lines at its end.

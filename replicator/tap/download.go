@@ -48,6 +48,9 @@ type partial struct {
 
 // start opens a file of the primary.
 func (s *session) start(ctx context.Context, file wire.File) (*remoteFile, error) {
+	if s.silent && s.live.noLogs && (file == wire.FileChangelog0 || file == wire.FileChangelog1) {
+		return &remoteFile{file: file, missing: true}, nil
+	}
 	var e wire.Encoder
 	(&wire.Start{File: file}).Append(&e)
 	s.due(wire.DownloadInfo).Store(true)
@@ -56,6 +59,8 @@ func (s *session) start(ctx context.Context, file wire.File) (*remoteFile, error
 	}
 	r, err := s.await(ctx, wire.DownloadInfo)
 	if err != nil {
+		// 1.6 before 1.6.20 hangs up when asked for its changelogs.
+		s.refused = file == wire.FileChangelog0 && s.hungUp(err)
 		return nil, err
 	}
 	if r.info.Size > 1<<50 {
@@ -88,7 +93,7 @@ func (s *session) checkMetaID(id uint64) error {
 	l := s.live
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.goal.metaid != 0 && id != 0 && s.goal.metaid != id {
+	if s.goal.metaid != 0 && id != 0 && s.goal.metaid != id && !meta.MadeUpID(s.goal.metaid) {
 		return fmt.Errorf("%w: %016X, not %016X; %s belongs to another cluster, or was started with an empty one",
 			ErrMetaID, id, s.goal.metaid, l.cfg.Address)
 	}

@@ -16,6 +16,10 @@ import (
 // have been rotated meanwhile, or not have been written to the end.
 const fillTries = 5
 
+// storedEvery is how often to look whether a primary without changelogs to
+// download has stored its metadata.
+const storedEvery = 10 * time.Second
+
 // filler fetches the primary's changelog files, which were opened with its
 // metadata file, until they and what is held have all entries from next on,
 // and queues them.
@@ -30,6 +34,9 @@ type filler struct {
 
 func (f *filler) fill(ctx context.Context) error {
 	defer f.run.close()
+	if err := f.awaitEntry(ctx); err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
 		if err := f.fetchChangelogs(ctx); err != nil {
 			return err
@@ -37,6 +44,16 @@ func (f *filler) fill(ctx context.Context) error {
 		end, endText, err := f.fits()
 		if err == nil {
 			return f.release(end, endText)
+		}
+		if errors.Is(err, ErrGap) && f.live.noLogs && f.silent && f.base != nil {
+			try = 0 // the next metadata file that it stores will fit what is held
+			if err := sleep(ctx, storedEvery); err != nil {
+				return err
+			}
+			if err := f.reopen(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if try == fillTries || !errors.Is(err, ErrGap) && !errors.Is(err, errBehind) {
 			return f.final(err)
@@ -49,6 +66,20 @@ func (f *filler) fill(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// awaitEntry waits for an entry if the primary has no changelogs to download:
+// nothing else shows at which version it is.
+func (f *filler) awaitEntry(ctx context.Context) error {
+	for f.silent && f.live.noLogs {
+		if first, _ := f.goal.q.heldRange(); first != 0 {
+			return nil
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errRejoin ends a connection that has nothing to show that the primary wrote

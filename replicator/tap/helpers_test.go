@@ -2,6 +2,7 @@ package tap
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -124,4 +125,10 @@ func metadataFile(version meta.Version, metaid uint64, body string) string {
 		b = append(b, byte(metaid>>i))
 	}
 	return string(b) + body + endMarker
+}
+
+// oldMetadataFile is one of format 1.5.
+func oldMetadataFile(version meta.Version) string {
+	b := binary.BigEndian.AppendUint64([]byte("MFSM 1.5\x00\x00\x00\x01"), uint64(version))
+	return string(append(b, "\x00\x00\x00\x03nodes, edges, free, chunks\x00"...)) + string(make([]byte, 16))
 }

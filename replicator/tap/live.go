@@ -96,6 +96,9 @@ type Live struct {
 	kick chan struct{} // the goal was set; capacity 1
 	part partial       // of a download; Run's
 
+	silent bool // Run's: the last connection ended when it asked for the release
+	noLogs bool // Run's: a primary of 1.6 has no changelogs to download
+
 	mu     sync.Mutex
 	goal   *goal
 	stop   context.CancelFunc // ends the present connection; nil: there is none
@@ -331,7 +334,10 @@ func (l *Live) follow(ctx context.Context, g *goal) (followed bool, err error) {
 		return false, err
 	}
 	s := newSession(l, g, conn)
+	s.silent = l.silent
 	err = s.run(ctx)
+	l.silent = s.unanswered || s.silent && s.refused && !l.noLogs // else it is asked again: it may be another one
+	l.noLogs = s.silent && (l.noLogs || s.refused)
 	l.setStatus(func(st *LiveStatus) { st.Connected, st.Following = false, false })
 	return s.followed, err
 }

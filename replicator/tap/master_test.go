@@ -28,6 +28,10 @@ type master struct {
 	mute   bool                    // sends nothing by itself
 	conns  []*masterConn
 	refuse int // dials that fail
+
+	// As a master of 1.6 it hangs up when asked for its release, and before
+	// 1.6.20 also when asked for its changelogs.
+	old, noLogs bool
 	// meddle may change what the n-th connection (from 1) sends as the k-th
 	// packet (keepalives not counted); it returns false to close the
 	// connection.
@@ -123,7 +127,9 @@ func (m *master) rotate(dump bool) {
 		m.files[i] = m.files[i-1]
 	}
 	m.files[0] = ""
-	if dump {
+	if dump && m.old {
+		m.base = oldMetadataFile(m.next)
+	} else if dump {
 		m.base = metadataFile(m.next, m.metaid, "other sections")
 	}
 	for _, c := range m.conns {
@@ -219,6 +225,10 @@ func (c *masterConn) serve() {
 		}
 		err = c.packet(t, wire.NewDecoder(payload))
 		c.m.mu.Unlock()
+		if errors.Is(err, errHangUp) {
+			c.Close()
+			return
+		}
 		if err != nil {
 			c.m.t.Errorf("the tap sent %v %x: %v", t, payload, err)
 			return
@@ -226,7 +236,12 @@ func (c *masterConn) serve() {
 	}
 }
 
+var errHangUp = errors.New("hanging up")
+
 func (c *masterConn) packet(t wire.Type, d *wire.Decoder) error {
+	if c.m.old && t == wire.GetVersion {
+		return errHangUp
+	}
 	switch t {
 	case wire.Nop, wire.DownloadEnd:
 		return d.End()
@@ -259,6 +274,12 @@ func (c *masterConn) register(d *wire.Decoder) error {
 	if err := p.Decode(d); err != nil {
 		return err
 	}
+	if c.m.old {
+		if p.From != 0 {
+			return errors.New("1.6 is asked for what it has in memory")
+		}
+		p.Release = announced
+	}
 	if p.Release != announced || p.Timeout != 10 || c.live {
 		return errors.New("bad registration")
 	}
@@ -284,6 +305,9 @@ func (c *masterConn) start(d *wire.Decoder) error {
 			return nil
 		}
 	case wire.FileChangelog0, wire.FileChangelog1:
+		if c.m.noLogs {
+			return errHangUp
+		}
 		i := p.File - wire.FileChangelog0
 		c.open, c.chain[i] = c.chain[i], ""
 	default:

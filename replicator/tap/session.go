@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mfsstandby/changelog/meta"
@@ -33,6 +34,11 @@ type session struct {
 	block   []byte        // the download block in the last reply
 
 	followed bool // run got as far as following
+
+	// A master of 1.6 hangs up when asked for its release, and has other faults.
+	silent     bool // it is not asked, and taken for one of 1.6
+	unanswered bool // it hung up when it was asked
+	refused    bool // it hung up when it was asked for a changelog
 }
 
 // answerable notes that an answer of some type is due.
@@ -55,8 +61,8 @@ func newSession(l *Live, g *goal, conn net.Conn) *session {
 }
 
 // run holds the connection until it fails or ctx ends.
-func (s *session) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *session) run(outer context.Context) error {
+	ctx, cancel := context.WithCancel(outer)
 	s.goal.q.hold()
 	var group sync.WaitGroup
 	var writeErr error
@@ -73,6 +79,7 @@ func (s *session) run(ctx context.Context) error {
 	cancel()
 	s.conn.Close()
 	group.Wait()
+	s.unanswered = outer.Err() == nil && s.version.Load() && (closed(s.deadErr) || closed(writeErr))
 	if errors.Is(err, context.Canceled) { // the cause is what ended one of the others
 		err = s.deadErr
 		if writeErr != nil && errors.Is(err, net.ErrClosed) {
@@ -121,6 +128,9 @@ func (s *session) converse(ctx context.Context) error {
 // asks for the head of the metadata file. The first of the entries wanted, if
 // the primary has them in memory, come before that.
 func (s *session) greet(ctx context.Context, from meta.Version) (*remoteFile, error) {
+	if s.silent {
+		return s.greetSilent(ctx)
+	}
 	var e wire.Encoder
 	(&wire.VersionRequest{Numbered: true, MsgID: 1}).Append(&e)
 	(&wire.Register{Release: announced, Timeout: uint16(s.live.cfg.Timeout / time.Second), From: from}).Append(&e)
@@ -138,6 +148,53 @@ func (s *session) greet(ctx context.Context, from meta.Version) (*remoteFile, er
 	})
 	s.live.cfg.Event(Event{Kind: Connected, Text: fmt.Sprintf("%s, MooseFS %s (%s)", s.conn.RemoteAddr(), r.release, r.text)})
 	return s.openBase(ctx)
+}
+
+// greetSilent is greet for a master of 1.6, which its metadata shows it to be.
+// What such a one has in memory it sends the wrong way round, so only new entries
+// are asked for.
+func (s *session) greetSilent(ctx context.Context) (*remoteFile, error) {
+	f, err := s.openBase(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.missing:
+		return nil, fmt.Errorf("the primary did not tell its release, and has no %v by which to know it", wire.FileMetadata)
+	case f.head.Release != meta.Release16:
+		return nil, errors.New("the primary did not tell its release, but its metadata is not that of 1.6")
+	}
+	release := wire.NewRelease(1, 6, 27) // whichever it is: all of 1.6 mean the same
+	var e wire.Encoder
+	(&wire.Register{Release: release, Timeout: uint16(s.live.cfg.Timeout / time.Second)}).Append(&e)
+	if err := s.send(ctx, e.Buf); err != nil {
+		return nil, err
+	}
+	if f, err = s.openBase(ctx); err != nil { // anew, so that nothing is between it and the new entries
+		return nil, err
+	}
+	s.live.setStatus(func(st *LiveStatus) {
+		st.Connected, st.Address = true, s.conn.RemoteAddr().String()
+		st.Release, st.ReleaseText = release, ""
+	})
+	s.live.cfg.Event(Event{Kind: Connected, Text: fmt.Sprintf("%s, MooseFS 1.6", s.conn.RemoteAddr())})
+	return f, nil
+}
+
+// hungUp tells whether the other side ended the connection, which led to err.
+func (s *session) hungUp(err error) bool {
+	select {
+	case <-s.dead:
+		err = s.deadErr
+	default:
+	}
+	return closed(err)
+}
+
+var errClosed = errors.New("the primary closed the connection")
+
+// closed tells whether an error is that the other side has ended the connection.
+func closed(err error) bool {
+	return errors.Is(err, errClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // join lets what is held follow the entries known, if it does; otherwise it
@@ -251,9 +308,9 @@ func (s *session) readError(err error, timeout time.Duration, within bool) error
 	case errors.As(err, &ne) && ne.Timeout():
 		return fmt.Errorf("the primary sent nothing for %v", timeout)
 	case err == io.EOF && within:
-		return errors.New("the primary closed the connection within a packet")
+		return fmt.Errorf("%w within a packet", errClosed)
 	case err == io.EOF:
-		return errors.New("the primary closed the connection")
+		return errClosed
 	}
 	return err
 }

@@ -127,6 +127,32 @@ func (e *RestartedError) Error() string {
 // Is makes errors.Is(err, ErrRestarted) true.
 func (e *RestartedError) Is(target error) bool { return target == ErrRestarted }
 
+// ErrUpgraded is what an *UpgradedError is.
+var ErrUpgraded = errors.New("the primary was upgraded")
+
+// UpgradedError is returned when a primary has become one of another release:
+// what it writes from then on can mean something else, and following goes on
+// only from metadata that the new release stored.
+type UpgradedError struct {
+	From, To meta.Release // families
+	Source   string
+}
+
+func (e *UpgradedError) Error() string {
+	return fmt.Sprintf("%s: %v from MooseFS %s to %s", e.Source, ErrUpgraded, family(e.From), family(e.To))
+}
+
+// Is makes errors.Is(err, ErrUpgraded) true.
+func (e *UpgradedError) Is(target error) bool { return target == ErrUpgraded }
+
+// family is "1.6" of 1.6.0.
+func family(r meta.Release) string {
+	if r == 0 {
+		return "another release"
+	}
+	return fmt.Sprintf("%d.%d", r>>16, r>>8&0xFF)
+}
+
 // ErrMetaID is returned when the primary belongs to another cluster.
 var ErrMetaID = errors.New("the primary has another metaid")
 
