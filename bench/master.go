@@ -155,26 +155,33 @@ func tail(text []byte) []byte {
 // masterFiles makes the master's data directory, as after a crash, and its
 // configuration: it listens on this host alone.
 func masterFiles(dir string, in input) (config string, err error) {
+	config, _, err = masterConfig(dir, map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog})
+	return config, err
+}
+
+// masterConfig makes a data directory of copies of files, and a configuration
+// for it. It returns the port that clients connect to.
+func masterConfig(dir string, files map[string]string) (config string, clients int, err error) {
 	data := filepath.Join(dir, "data")
 	if err := os.MkdirAll(data, 0o755); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	for name, from := range map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog} {
+	for name, from := range files {
 		if err := copyFile(filepath.Join(data, name), from); err != nil {
-			return "", err
+			return "", 0, err
 		}
 	}
 	who, err := user.Current()
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	group, err := user.LookupGroupId(who.Gid)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	ports, err := freePorts(3)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	var text strings.Builder
 	for i, name := range []string{"MATOML", "MATOCS", "MATOCL"} {
@@ -184,12 +191,12 @@ func masterFiles(dir string, in input) (config string, err error) {
 	fmt.Fprintf(&text, "DATA_PATH = %s\nWORKING_USER = %s\nWORKING_GROUP = %s\nEXPORTS_FILENAME = %s\nTOPOLOGY_FILENAME = %s\nNICE_LEVEL = 0\n",
 		data, who.Username, group.Name, exports, topology)
 	config = filepath.Join(dir, "mfsmaster.cfg")
-	for path, content := range map[string]string{config: text.String(), exports: "* / ro\n", topology: ""} {
+	for path, content := range map[string]string{config: text.String(), exports: "* / ro,maproot=0:0\n", topology: ""} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			return "", err
+			return "", 0, err
 		}
 	}
-	return config, nil
+	return config, ports[2], nil
 }
 
 func copyFile(to, from string) error {

@@ -67,7 +67,7 @@ func setupBenchReplay(f *pflag.FlagSet) runFunc {
 		for _, s := range *stages {
 			cfg.Stages = append(cfg.Stages, bench.Stage(s))
 		}
-		profile := f.Lookup("pprof").Value.String()
+		profile := profileDir(f)
 		return benchReplay(ctx, c, cfg, profile, *plot, *asJSON)
 	}
 }
@@ -89,9 +89,7 @@ func benchReplay(ctx context.Context, c *console, cfg bench.ReplayConfig, profil
 		return err
 	}
 	cfg.Child = []string{self, "bench", "replay", "--job"}
-	if strings.ContainsRune(profile, filepath.Separator) || !strings.Contains(profile, ":") {
-		cfg.Profiles = profile // the stages' own, not only that of this process
-	}
+	cfg.Profiles = profile // the stages' own, not only that of this process
 	cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
 	if err := cfg.Validate(); err != nil {
 		return usagef("%v", err)
@@ -169,4 +167,75 @@ func samplePrimary(dir string, rate int) (func(context.Context) error, error) {
 		return nil, err
 	}
 	return p.Run, nil
+}
+
+func benchReadsCommand() command {
+	return command{
+		name:  "bench reads",
+		short: "measure how many requests of mounts a standby answers",
+		about: `Makes a tree from a generated changelog and has clients read it over the client protocol, as mounts do:
+names, attributes, directories. The standby is this program, which follows a changelog that grows by
+--rate entries per second meanwhile; with --against mfsmaster the stock master serves the same metadata in
+the same rounds, and has nothing else to do. Clients and servers share this machine.
+
+Latency is from sending a request until its answer is there. "us CPU/rq" is processor time of the server
+alone per request, for the standby that of applying included.`,
+		examples: `mfsstandby bench reads --rate 5000 --against mfsmaster --rounds 5
+mfsstandby bench reads --mix lookup --connections 64 --depth 16 --json`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			var cfg bench.ReadsConfig
+			f.IntVar(&cfg.Entries, "entries", 300_000, "lines of the changelog that makes the tree")
+			f.Uint64Var(&cfg.Seed, "seed", 1, "of the changelog")
+			kinds := f.StringSlice("mix", nil, "what is asked for: lookup, getattr, readdir, mixed (default: each)")
+			f.IntVar(&cfg.Conns, "connections", 8, "mounts at once")
+			f.IntVar(&cfg.Depth, "depth", 4, "requests that each has on the way")
+			seconds := f.Float64("seconds", 5, "how long each is measured, after a second that is not")
+			f.IntVar(&cfg.Rate, "rate", 5000, "entries per second that the standby applies meanwhile")
+			f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
+			against := f.String("against", "", "mfsmaster: measure the stock master in each round too")
+			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
+			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
+			asJSON := f.Bool("json", false, "print JSON")
+			return func(ctx context.Context, c *console, args []string) error {
+				if err := noArgs(args); err != nil {
+					return err
+				}
+				if *against != "" && *against != "mfsmaster" {
+					return usagef("--against %s: only mfsmaster can be compared with", *against)
+				}
+				self, err := os.Executable()
+				if err != nil {
+					return err
+				}
+				cfg.Program, cfg.Against, cfg.Cache = []string{self}, *against != "", int64(*cache)
+				cfg.For = time.Duration(*seconds * float64(time.Second))
+				for _, m := range *kinds {
+					cfg.Mixes = append(cfg.Mixes, bench.ReadMix(m))
+				}
+				cfg.Profile = profileDir(f)
+				cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
+				if err := cfg.Validate(); err != nil {
+					return usagef("%v", err)
+				}
+				report, err := bench.MeasureReads(ctx, cfg)
+				switch {
+				case err != nil:
+					return err
+				case *asJSON:
+					return c.json(report)
+				}
+				return report.WriteText(c.out)
+			}
+		},
+	}
+}
+
+// profileDir is the directory given with --pprof, for the processes that are
+// measured; "" if there is none, or it is an address.
+func profileDir(f *pflag.FlagSet) string {
+	profile := f.Lookup("pprof").Value.String()
+	if strings.ContainsRune(profile, filepath.Separator) || !strings.Contains(profile, ":") {
+		return profile
+	}
+	return ""
 }

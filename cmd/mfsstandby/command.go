@@ -39,7 +39,7 @@ func commands() []command {
 	return []command{
 		runCommand(), tapCommand(), standbyCommand(), statusCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
-		sampleCommand(), benchReplayCommand(), benchLagCommand(), versionCommand(),
+		sampleCommand(), benchReplayCommand(), benchLagCommand(), benchReadsCommand(), versionCommand(),
 	}
 }
 

@@ -1,0 +1,269 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/tap"
+	"mfsstandby/standby"
+	"mfsstandby/standby/apply"
+	"mfsstandby/standby/image"
+)
+
+// tree is the metadata that both servers begin with, and the entries that
+// follow it.
+type tree struct {
+	metadata string // file
+	version  meta.Version
+	rest     []byte // changelog lines from that version on
+}
+
+// makeTree generates a changelog and applies all of it but the last feed
+// entries.
+func makeTree(ctx context.Context, dir string, opt Options, feed int, cache int64) (*tree, error) {
+	opt.Entries += feed
+	var log bytes.Buffer
+	if err := Generate(&log, opt); err != nil {
+		return nil, err
+	}
+	lines := log.Bytes()
+	at := len(lines)
+	for range feed + 1 {
+		at = bytes.LastIndexByte(lines[:at], '\n')
+	}
+	t := &tree{metadata: filepath.Join(dir, "metadata.mfs"), rest: lines[at+1:]}
+	first := filepath.Join(dir, "changelog.first")
+	if err := os.WriteFile(first, lines[:at+1], 0o644); err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "first")
+	defer os.RemoveAll(data)
+	var fresh bytes.Buffer
+	if err := FreshMetadata(&fresh, opt.Base); err != nil {
+		return nil, err
+	}
+	if _, err := standby.Load(data, &fresh, standby.LoadOptions{Cache: cache, Name: "fresh metadata", Logger: quiet()}); err != nil {
+		return nil, err
+	}
+	img, err := image.Open(image.Config{Dir: standby.ImageDir(data), Cache: cache, Logger: quiet()})
+	if err != nil {
+		return nil, err
+	}
+	open := func(_ context.Context, from meta.Version) (apply.Source, error) {
+		src, err := tap.OpenFiles(from, first)
+		return files{src}, err
+	}
+	err = apply.New(img, open, apply.Config{}).Run(ctx)
+	if err == nil {
+		err = t.save(img)
+	}
+	return t, errors.Join(err, img.Close())
+}
+
+func (t *tree) save(img *image.Image) error {
+	v, err := img.View()
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	t.version = v.Position().Version
+	return standby.WriteView(v, t.metadata, "", nil)
+}
+
+// readServer is a server at work.
+type readServer struct {
+	address string
+	cmd     *exec.Cmd
+	ended   chan error
+	said    *bytes.Buffer // good when ended
+	feeding sync.WaitGroup
+	quit    context.CancelFunc // ends feeding
+	written atomic.Int64       // entries given to the standby
+}
+
+func (s *readServer) pid() int { return s.cmd.Process.Pid }
+
+// fed is how many entries the standby was given.
+func (s *readServer) fed() int64 { return s.written.Load() }
+
+// explain adds what the server said to an error.
+func (s *readServer) explain(err error) error {
+	select {
+	case waitErr := <-s.ended:
+		s.ended <- waitErr
+		return fmt.Errorf("%w; the server ended (%v), it said:\n%s", err, waitErr, tail(s.said.Bytes()))
+	default:
+		return err
+	}
+}
+
+// stop ends the server and what feeds it.
+func (s *readServer) stop() error {
+	s.quit()
+	s.feeding.Wait()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(30 * time.Second):
+		s.cmd.Process.Kill()
+		<-s.ended
+		return errors.New("the server did not end when told to")
+	}
+}
+
+// start starts a server in a directory of its own and waits until it serves.
+func (r *readsRun) start(ctx context.Context, which ReadServer, dir string, round int) (*readServer, error) {
+	s := &readServer{ended: make(chan error, 1), said: new(bytes.Buffer)}
+	var feeding context.Context
+	feeding, s.quit = context.WithCancel(ctx)
+	var follow string
+	var err error
+	if which == MasterServer {
+		err = s.prepareMaster(ctx, dir, r.tree)
+	} else {
+		follow, err = s.prepareStandby(ctx, dir, r, round)
+	}
+	if err != nil {
+		s.quit()
+		return nil, err
+	}
+	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
+	if err := s.cmd.Start(); err != nil {
+		s.quit()
+		return nil, err
+	}
+	go func() { s.ended <- s.cmd.Wait() }()
+	if err := s.await(ctx); err != nil {
+		return nil, errors.Join(s.explain(err), s.stop())
+	}
+	if follow != "" && r.cfg.Rate > 0 {
+		s.feeding.Go(func() { s.feed(feeding, follow, r.tree.rest, r.cfg.Rate) })
+	}
+	return s, nil
+}
+
+// prepareMaster makes the stock master's directory and command.
+func (s *readServer) prepareMaster(ctx context.Context, dir string, t *tree) error {
+	config, port, err := masterConfig(dir, map[string]string{"metadata.mfs": t.metadata})
+	if err != nil {
+		return err
+	}
+	path, err := findMaster()
+	if err != nil {
+		return err
+	}
+	s.address = fmt.Sprintf("127.0.0.1:%d", port)
+	s.cmd = exec.CommandContext(ctx, path, "-f", "-c", config, "start")
+	return nil
+}
+
+// prepareStandby makes a directory as a primary would have it, and the command
+// that follows it. It returns the changelog file that grows.
+func (s *readServer) prepareStandby(ctx context.Context, dir string, r *readsRun, round int) (string, error) {
+	primary, exports := filepath.Join(dir, "primary"), filepath.Join(dir, "exports.cfg")
+	if err := os.Mkdir(primary, 0o755); err != nil {
+		return "", err
+	}
+	if err := copyFile(filepath.Join(primary, "metadata.mfs.back"), r.tree.metadata); err != nil {
+		return "", err
+	}
+	follow := filepath.Join(primary, "changelog.0.mfs")
+	for path, text := range map[string]string{follow: "", exports: "* / ro,maproot=0:0\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return "", err
+	}
+	s.address = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	args := append(r.cfg.Program[1:len(r.cfg.Program):len(r.cfg.Program)], "run", "--data", filepath.Join(dir, "data"),
+		"--changelog-dir", primary, "--listen-clients", s.address, "--exports", exports, "--listen-http", "",
+		"--cache", fmt.Sprintf("%dMiB", r.cfg.Cache>>20), "--base-every", "0", "--log-level", "warn")
+	if r.cfg.Profile != "" {
+		args = append(args, "--pprof", filepath.Join(r.cfg.Profile, fmt.Sprintf("reads-%d", round)))
+	}
+	s.cmd = exec.CommandContext(ctx, r.cfg.Program[0], args...)
+	return follow, nil
+}
+
+// startTime is how long a server may take until it serves.
+const startTime = 2 * time.Minute
+
+// await waits until the server registers a mount, which a standby does when it
+// has an image.
+func (s *readServer) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	var last error
+	for {
+		c, err := dialRead(ctx, s.address, 0, 1)
+		if err == nil {
+			c.nc.Close()
+			return nil
+		}
+		var opErr *net.OpError
+		if ctx.Err() == nil || !errors.As(err, &opErr) {
+			last = err
+		}
+		select {
+		case err := <-s.ended:
+			s.ended <- err
+			return errors.New("it did not come to serve")
+		case <-ctx.Done():
+			return fmt.Errorf("it did not come to serve: %w", last)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// feedEvery is how often the changelog grows.
+const feedEvery = 5 * time.Millisecond
+
+// feed appends lines to the changelog at a rate, as long as there are some.
+func (s *readServer) feed(ctx context.Context, path string, lines []byte, rate int) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return // the figures say that nothing was fed
+	}
+	defer f.Close()
+	tick := time.NewTicker(feedEvery)
+	defer tick.Stop()
+	in := bufio.NewReader(bytes.NewReader(lines))
+	var out bytes.Buffer
+	began := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		due, n := int64(time.Since(began).Seconds()*float64(rate)), s.written.Load()
+		for out.Reset(); n < due; n++ {
+			line, err := in.ReadBytes('\n')
+			if err == io.EOF {
+				break
+			}
+			out.Write(line)
+		}
+		if _, err := f.Write(out.Bytes()); err != nil || out.Len() == 0 && n < due {
+			return
+		}
+		s.written.Store(n)
+	}
+}
