@@ -27,7 +27,8 @@ type core struct {
 	dirty  int64 // bytes of those that are dirty
 	st     *meta.State
 	tables []anyTable
-	later  []*page[dirPage]    // directories with pending totals
+	later  []*page[dirPage] // directories with pending totals
+	found  found
 	groups map[uint64][]uint32 // bucketPrefix -> numbers of its nonempty groups, ascending
 
 	detachedTail uint64 // files put at the end of a bucket
@@ -95,7 +96,7 @@ func newCore(db *badger.DB, txn *badger.Txn) *core {
 
 func addTable[P any](c *core, codec codec[P], resident bool) *table[P] {
 	t := &table[P]{
-		codec: codec, src: c, resident: resident,
+		codec: codec, src: c, found: &c.found, resident: resident,
 		size: int(unsafe.Sizeof(page[P]{})), last: math.MaxUint64, mem: &c.mem, dirtyMem: &c.dirty,
 	}
 	c.tables = append(c.tables, t)
@@ -310,6 +311,7 @@ func (c *core) settle() {
 
 // drop forgets all that is cached.
 func (c *core) drop() {
+	c.found.empty()
 	for _, t := range c.tables {
 		t.drop()
 	}

@@ -202,6 +202,7 @@ func (img *Image) Update(f func(*meta.State, Position) (Position, error)) error 
 	}
 	img.shared.Lock()
 	defer img.shared.Unlock()
+	img.core.takeFound()
 	pos, err := f(img.core.st, img.root.pos)
 	img.core.settle()
 	if err == nil {
@@ -265,11 +266,16 @@ func (img *Image) makeRoom() error {
 	if c.dirty > img.cfg.Cache/2 {
 		img.spill()
 	}
-	if over := c.mem - img.cfg.Cache; over > 0 {
-		img.reap(false)
-		c.evict(over+img.cfg.Cache/32, img.done)
-	}
+	img.trim()
 	return c.st.Err()
+}
+
+// trim drops clean pages that are too many.
+func (img *Image) trim() {
+	if over := img.core.mem - img.cfg.Cache; over > 0 {
+		img.reap(false)
+		img.core.evict(over+img.cfg.Cache/32, img.done)
+	}
 }
 
 // spill is State.Pause: it flushes, without committing, when changed pages
@@ -461,6 +467,7 @@ func (img *Image) Reset() error {
 // kept from being applied; it must be short, change nothing and scan nothing
 // but small tables. Many Reads run at once.
 func (img *Image) Read(f func(*meta.State, Position) error) error {
+	defer img.takeFound()
 	img.shared.RLock()
 	defer img.shared.RUnlock()
 	if err := img.voided(); err != nil {

@@ -39,8 +39,9 @@ const pageOverhead = 64
 type table[P any] struct {
 	codec[P]
 	src      source
-	resident bool // all pages are in memory, always
-	size     int  // of the page struct
+	found    *found // the core's
+	resident bool   // all pages are in memory, always
+	size     int    // of the page struct
 	pages    index[P]
 	last     uint64     // no greater key was ever stored: no need to look for one
 	recent   *page[P]   // the one that get returned last
@@ -147,25 +148,20 @@ func (t *table[P]) recount(p *page[P]) {
 	p.mem = mem
 }
 
-// peek returns a page for a concurrent reader: the cached one, or one read
-// from the store for this call alone.
-func (t *table[P]) peek(key uint64) *page[P] {
-	if p := t.pages.find(key); p != nil {
-		return p
-	}
-	return t.load(key)
-}
-
 func (t *table[P]) load(key uint64) *page[P] {
 	p := t.fresh(key)
 	if t.resident {
 		return p
 	}
-	err := t.src.read(t.prefix, key, func(b []byte) error { return t.fill(p, b) })
-	if err != nil {
+	if err := t.fetch(p); err != nil {
 		t.src.fail(err)
 	}
 	return p
+}
+
+// fetch reads a fresh page from the store.
+func (t *table[P]) fetch(p *page[P]) error {
+	return t.src.read(t.prefix, p.key, func(b []byte) error { return t.fill(p, b) })
 }
 
 // fill sets a page from its stored form.
