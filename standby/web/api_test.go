@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -55,7 +56,7 @@ func TestAPIGolden(t *testing.T) {
 	s.hub.last = s.hub.ask(started.Add(time.Minute))
 	var out bytes.Buffer
 	for _, target := range []string{
-		"", "status", "history", "history?range=6h&after=5", "history?range=1y",
+		"", "history", "history?range=6h&after=5", "history?range=1y",
 		"list", "list?path=/odd", "list?inode=5&limit=3", "list?path=/odd&from=c&limit=2", "list?path=/docs/disk", "list?limit=0", "list?limit=9999",
 		"list?after=*", "list?after=YQ&from=b", "list?path=/odd/dir%FF", "list?inode=0", "list?inode=x", "list?inode=3&path=/docs",
 		"stat", "stat?path=/docs/deep/report.txt", "stat?path=docs//deep/", "stat?path=/docs/link", "stat?path=/docs/disk", "stat?path=/odd/b%FFad", "stat?path=/odd/b%FFad%FE",
@@ -71,6 +72,26 @@ func TestAPIGolden(t *testing.T) {
 	}
 	text := strings.ReplaceAll(out.String(), "\u202e", `\u202e`) // what turns a line around does not belong in a file
 	golden(t, "testdata/api.golden", []byte(text))
+}
+
+// The status is what the process tells, but for events, and what the page adds.
+func TestStatusRoute(t *testing.T) {
+	w := newWorld(t)
+	w.furnish()
+	s := newServer(t, w.img, nil)
+	got := ask(s, "GET", api+"status", nil)
+	var now Now
+	if err := json.Unmarshal(got.Body.Bytes(), &now); err != nil {
+		t.Fatal(err)
+	}
+	if !now.Ready || now.Primary != 1200 || now.Metadata == nil || now.Metadata.Inodes != 20 || now.Metadata.Trash != 1 {
+		t.Errorf("it says %s", got.Body)
+	}
+	want := told()
+	want.Tap.Events, want.Standby.Events = nil, nil
+	if !reflect.DeepEqual(now.Status, want) {
+		t.Errorf("it says %+v of what is %+v", now.Status, want)
+	}
 }
 
 func TestEventsRoute(t *testing.T) {

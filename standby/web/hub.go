@@ -131,8 +131,8 @@ func (h *hub) ask(now time.Time) Now {
 		st.Events = nil
 		n.Standby = &st
 		for _, m := range st.Members {
-			if m.Role == "tap" && n.Tap == nil {
-				n.Primary = max(n.Primary, m.Primary)
+			if m.Role == "tap" && n.Tap == nil { // it tells now and then only
+				n.Primary = max(n.Primary, m.Primary, st.Stream)
 			}
 		}
 		n.Metadata = h.totals()

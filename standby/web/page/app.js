@@ -90,7 +90,6 @@ function theme() {
 }
 
 theme();
-overview.start();
 events.start();
 browse.start();
 addEventListener('hashchange', route);

@@ -17,6 +17,7 @@ const rows = () => body().rows;
 // move the keyboard there.
 export async function open(params, choose = 0, focus = false) {
   const mine = ++wanted;
+  const before = document.activeElement;
   $('names').setAttribute('aria-busy', 'true');
   try {
     let page = await get('list', {...params, limit});
@@ -31,7 +32,8 @@ export async function open(params, choose = 0, focus = false) {
     draw();
     if (choose === 'from') choose = up ? page.entries.findIndex((e) => e.inode === up) : 0;
     if (choose < 0) choose = choose === -1 && !up ? page.entries.length - 1 : 0;
-    pick(choose, focus);
+    const at = document.activeElement; // whoever moved on meanwhile stays there
+    pick(choose, focus && (at === before || at === document.body || $('names').contains(at)));
     announce(count(page.total, 'name', 'names'));
   } catch (e) {
     if (mine !== wanted) return;
@@ -177,6 +179,7 @@ export function route(inode) {
 
 function keydown(e) {
   if (!dir || e.altKey || e.metaKey) return;
+  if (e.key.length > 1 && e.key !== 'Shift') typed = '';
   const last = rows().length - 1;
   const far = e.ctrlKey;
   const move = {ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15}[e.key];

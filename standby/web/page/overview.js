@@ -5,18 +5,31 @@ import {Chart} from './chart.js';
 const short = (v) => v >= 1e6 ? round(v / 1e6) + 'M' : v >= 1e4 ? round(v / 1e3) + 'k' : round(v);
 const millis = (v) => v >= 1000 ? span(v / 1000) : round(v) + ' ms';
 
-const lag = new Chart('Lag', [{name: 'entries not applied', key: 'lag_entries', format: num, axis: short, least: 10}]);
-const rate = new Chart('Entries per second', [
-  {name: 'applied', key: 'applied_per_second', format: round, axis: short, least: 10},
-  {name: 'received', key: 'received_per_second', format: round, axis: short}]);
-const wait = new Chart('Receipt to readable', [
-  {name: 'median', key: 'p50_ms', format: millis, axis: (v) => v >= 1000 ? short(v / 1000) + ' s' : short(v) + ' ms', least: 1},
-  {name: '99%', key: 'p99_ms', format: millis, axis: short}]);
+let charts = [], parts = '', past = null;
 
-export function start() { $('charts').append(lag.node, rate.node, wait.node); }
+// draw makes the charts of what runs in this process.
+function draw(st, tap) {
+  const now = (st ? 'image ' : '') + (tap ? 'tap' : '');
+  if (now === parts) return;
+  parts = now;
+  const rates = [];
+  if (st) rates.push({name: 'applied', key: 'applied_per_second', format: round, axis: short, least: 10});
+  if (tap) rates.push({name: 'received', key: 'received_per_second', format: round, axis: short, least: 10});
+  charts = [
+    new Chart('Lag', [{name: 'entries not ' + (st ? 'applied' : 'published'), key: 'lag_entries', format: num, axis: short, least: 10}]),
+    new Chart('Entries per second', rates)];
+  if (st) {
+    charts.push(new Chart('Receipt to readable', [
+      {name: 'median', key: 'p50_ms', format: millis, axis: (v) => v >= 1000 ? short(v / 1000) + ' s' : short(v) + ' ms', least: 1},
+      {name: '99%', key: 'p99_ms', format: millis, axis: short}]));
+  }
+  $('charts').replaceChildren(...charts.map((c) => c.node));
+  if (past) showHistory(past);
+}
 
 export function showHistory(h) {
-  for (const c of [lag, rate, wait]) if (c.node.isConnected) c.show(h);
+  past = h;
+  for (const c of charts) c.show(h);
 }
 
 // judge says in words how a process does.
@@ -55,9 +68,10 @@ export function show(s) {
   before = word;
   tiles(s);
   flow(s);
-  $('members-panel').hidden = !st;
+  draw(st, tap);
+  $('columns').hidden = !st;
   $('metadata-panel').hidden = !s.metadata;
-  wait.node.hidden = !st;
+  document.querySelector('[data-view="browse"]').hidden = !st;
   if (st) members(st.members ?? [], Date.parse(s.time));
   if (s.metadata) metadata(s.metadata);
   pairs($('process'), [
