@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ func (c *conn) readdir() error {
 	}
 	d, _ := c.st.Dirs.Get(ino)
 	l := &c.lister
-	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0]}
+	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], order: l.order}
 	if d.Elements <= inlineNames {
 		l.append(ino, &n)
 		clear(l.edges) // they alias the image
@@ -94,7 +93,8 @@ type listing struct {
 	req    wire.Readdir
 	client wire.Release
 	edges  []meta.Edge // scratch
-	left   uint32      // entries that may still be given
+	order  order
+	left   uint32 // entries that may still be given
 
 	isKept bool        // the names are those in kept
 	kept   []meta.Edge // from the cursor on
@@ -187,8 +187,7 @@ func (l *listing) list(ino meta.Inode) {
 		l.edges = l.st.Edges.List(ino)
 		return
 	}
-	l.edges = fast.AppendList(l.edges[:0], ino)
-	slices.SortFunc(l.edges, func(a, b meta.Edge) int { return cmp.Compare(a.Order, b.Order) })
+	l.edges = l.order.sort(fast.AppendList(l.edges[:0], ino))
 }
 
 func (l *listing) entry(name []byte, ino meta.Inode, n, dir *meta.Node) {
