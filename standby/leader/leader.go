@@ -52,10 +52,11 @@ type Leader struct {
 	in    chan *request
 	done  chan struct{} // closed when Run has ended
 
-	last    meta.Time // of the newest entry
-	begun   time.Time // when Run began
-	commit  time.Time // last one begun
-	wakings []waking
+	last      meta.Time // of the newest entry
+	commit    time.Time // last one begun
+	wakings   []waking
+	duties    duties
+	connected presence
 
 	mu    sync.Mutex // guards what follows
 	acked meta.Version
@@ -79,6 +80,7 @@ type request struct {
 
 const (
 	defaultCommit = time.Second
+	dutyCheck     = 250 * time.Millisecond // how often it is looked whether duties are due
 	defaultBatch  = 1024
 	batchBytes    = 256 << 10 // of text of entries, after which a batch is closed
 )
@@ -169,7 +171,8 @@ func (l *Leader) lost() error {
 // fails all requests, and returns why. Unless the error is ctx's alone the image
 // is void and must be Reset: it holds entries that may not be in the stream.
 func (l *Leader) Run(ctx context.Context) error {
-	l.begun, l.commit = l.cfg.Clock(), l.cfg.Clock()
+	l.commit = l.cfg.Clock()
+	l.duties.begun, l.duties.last = l.commit.Unix(), l.commit.Unix()
 	err := l.run(ctx)
 	l.mu.Lock()
 	l.err = err
@@ -192,13 +195,16 @@ func (l *Leader) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(l.cfg.CommitEvery)
+	tick := time.NewTicker(min(l.cfg.CommitEvery, dutyCheck))
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+			if err := l.runDuties(ctx); err != nil {
+				return err
+			}
 		case first := <-l.in:
 			if err := l.batch(ctx, first); err != nil {
 				return err
@@ -303,12 +309,12 @@ func (l *Leader) answer(turn *Turn, requests []*request) {
 			l.cfg.Published(turn.entries)
 		}
 	}
-	for _, r := range requests {
-		r.done <- nil
-	}
 	for _, w := range l.wakings {
 		if l.cfg.Wake != nil {
 			l.cfg.Wake(w.id, w.t, w.msgID, w.status)
 		}
+	}
+	for _, r := range requests {
+		r.done <- nil
 	}
 }
