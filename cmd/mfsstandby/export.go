@@ -18,17 +18,21 @@ import (
 func exportCommand() command {
 	return command{
 		name:  "export",
-		short: "write a metadata.mfs that mfsmaster 3.0.117 loads",
-		about: `Writes the image as a metadata file that mfsmaster 3.0.117 loads. While a standby runs on the data
+		short: "write a metadata.mfs that mfsmaster loads",
+		about: `Writes the image as a metadata file that mfsmaster of the primary's release loads, or the one given:
+1.6.27, 2.0.91, 3.0.117 or 4.59.2. A later one gets what the primary's own release stores, and converts
+it when it starts; for an earlier one the command refuses, and lists what that cannot hold. While a standby runs on the data
 directory it is asked for the file, at one version, and goes on applying entries meanwhile; else the
 image itself is read. The file appears under its name only when it is complete and on the disk.`,
 		examples: `mfsstandby export -o metadata.mfs --data ./data
 mfsstandby export -o /var/lib/mfs/metadata.mfs --crc /var/lib/mfs/metadata.crc
+mfsstandby export -o metadata.mfs --release 2.0.91
 mfsstandby export -o - --data ./data | zstd > metadata.mfs.zst`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			data := dataFlag(f)
 			out := f.StringP("output", "o", "", "file to write, - for stdout")
 			crc := f.String("crc", "", "file to write the checksums to, as mfsmaster's metadata.crc")
+			release := f.String("release", "", "release of the mfsmaster that is to load the file (default that of the primary)")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
@@ -36,16 +40,20 @@ mfsstandby export -o - --data ./data | zstd > metadata.mfs.zst`,
 				if *out == "" {
 					return usagef("export needs -o FILE")
 				}
-				return export(ctx, c, *data, *out, *crc)
+				r := meta.ParseRelease(*release)
+				if *release != "" && (r < meta.Release16 || r > meta.Latest) {
+					return usagef("no release %q is known: give one from 1.6.0 to %s", *release, meta.Latest)
+				}
+				return export(ctx, c, *data, *out, *crc, r)
 			}
 		},
 	}
 }
 
-func export(ctx context.Context, c *console, data, out, crcPath string) error {
+func export(ctx context.Context, c *console, data, out, crcPath string, release meta.Release) error {
 	var version meta.Version
 	p := c.progress("exporting", 0)
-	crc, err := exported(ctx, data, image.DefaultCache, c.logger(), func(v meta.Version, r io.Reader) error {
+	crc, err := exportedFor(ctx, data, image.DefaultCache, c.logger(), release, func(v meta.Version, r io.Reader) error {
 		version = v
 		if out == "-" {
 			_, err := io.Copy(c.out, r)

@@ -67,26 +67,31 @@ func withView(data, command string, cache int64, log *slog.Logger, use func(*ima
 // runs on the data directory or else from the image itself. It returns the
 // content of metadata.crc.
 func exported(ctx context.Context, data string, cache int64, log *slog.Logger, read func(meta.Version, io.Reader) error) ([]byte, error) {
-	crc, err := control.NewClient(data).Export(ctx, read)
+	return exportedFor(ctx, data, cache, log, 0, read)
+}
+
+// exportedFor is exported of a file for a release; 0 is that of the image.
+func exportedFor(ctx context.Context, data string, cache int64, log *slog.Logger, release meta.Release, read func(meta.Version, io.Reader) error) ([]byte, error) {
+	crc, err := control.NewClient(data).ExportFor(ctx, release, read)
 	if !errors.Is(err, control.ErrNotRunning) {
 		return crc, err
 	}
 	err = withView(data, "export", cache, log, func(v *image.View) error {
-		crc, err = pipeView(ctx, v, read)
+		crc, err = pipeView(ctx, v, release, read)
 		return err
 	})
 	return crc, busy(err, "wait until it is done")
 }
 
 // pipeView lets read read the metadata file of a view.
-func pipeView(ctx context.Context, v *image.View, read func(meta.Version, io.Reader) error) ([]byte, error) {
+func pipeView(ctx context.Context, v *image.View, release meta.Release, read func(meta.Version, io.Reader) error) ([]byte, error) {
 	var crc sliceWriter
 	pos := v.Position()
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
 		err := metafile.Write(replay.Writer(ctx, w), v.State(), metafile.Header{Version: pos.Version},
-			metafile.WriteOptions{CRC: &crc, Now: pos.Time})
+			metafile.WriteOptions{CRC: &crc, Now: pos.Time, Release: release})
 		w.CloseWithError(err) // nil is the end
 		written <- err
 	}()

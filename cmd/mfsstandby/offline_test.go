@@ -177,3 +177,28 @@ func TestDataDirectoryErrors(t *testing.T) {
 	wantFail(t, exitFailed, "bad.mfs", "import", bad, "--data", dir)
 	wantFail(t, exitFailed, "holds no image", "dump", "--data", dir)
 }
+
+// TestOldReleases replays what masters of 1.6.27 and 2.0.91 wrote, compares it
+// with what they stored then, and writes files for them and for later ones.
+func TestOldReleases(t *testing.T) {
+	for _, release := range []string{"1.6.27", "2.0.91"} {
+		t.Run(release, func(t *testing.T) {
+			dir := t.TempDir()
+			files := "../../standby/metafile/testdata/" + release + "-a/"
+			data, before, after := filepath.Join(dir, "data"), fixture(t, dir, files+"before.mfs"), fixture(t, dir, files+"after.mfs.gz")
+			log := fixture(t, dir, "../../changelog/testdata/"+release+"-a.changelog.mfs.gz")
+			mustRun(t, "import", before, "--data", data)
+			mustRun(t, "replay", log, "--data", data)
+			mustRun(t, "verify", after, "--data", data)
+			for _, for1 := range []string{"", release, "3.0.117"} {
+				out := filepath.Join(dir, "out"+for1+".mfs")
+				mustRun(t, "export", "-o", out, "--release", for1, "--data", data)
+				mustRun(t, "verify", out, "--data", data)
+			}
+			wantFail(t, exitUsage, `no release "9.9.9" is known`, "export", "-o", "x", "--release", "9.9.9", "--data", data)
+			if release == "2.0.91" {
+				wantFail(t, exitFailed, "MooseFS 1.6.27 cannot hold: 1 inodes with extended attributes", "export", "-o", filepath.Join(dir, "x"), "--release", "1.6.27", "--data", data)
+			}
+		})
+	}
+}

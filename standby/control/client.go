@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,7 +76,12 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Export hands the metadata file of the present version to read, which must
 // read it to its end, and returns the content of its metadata.crc.
 func (c *Client) Export(ctx context.Context, read func(meta.Version, io.Reader) error) (crc []byte, err error) {
-	resp, err := c.do(ctx, http.MethodGet, "/export", nil)
+	return c.ExportFor(ctx, 0, read)
+}
+
+// ExportFor is Export of a file for a release; 0 is that of the image.
+func (c *Client) ExportFor(ctx context.Context, r meta.Release, read func(meta.Version, io.Reader) error) (crc []byte, err error) {
+	resp, err := c.do(ctx, http.MethodGet, "/export?"+url.Values{releaseQuery: {r.String()}}.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"mfsstandby/changelog/meta"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/replay"
@@ -88,12 +89,16 @@ func (s *Server) view(w http.ResponseWriter) *image.View {
 	return nil
 }
 
+// releaseQuery names the release for which a file is to be.
+const releaseQuery = "release"
+
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	v := s.view(w)
 	if v == nil {
 		return
 	}
 	defer v.Close()
+	release := meta.ParseRelease(r.URL.Query().Get(releaseQuery))
 	pos := v.Position()
 	head := w.Header()
 	head.Set("Content-Type", "application/octet-stream")
@@ -101,7 +106,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	head.Set(versionHeader, strconv.FormatUint(uint64(pos.Version), 10))
 	var crc strings.Builder
 	err := metafile.Write(replay.Writer(r.Context(), w), v.State(), metafile.Header{Version: pos.Version},
-		metafile.WriteOptions{CRC: hex.NewEncoder(&crc), Now: pos.Time})
+		metafile.WriteOptions{CRC: hex.NewEncoder(&crc), Now: pos.Time, Release: release})
 	if err != nil {
 		head.Set(errorTrailer, strings.ReplaceAll(err.Error(), "\n", "; "))
 		return

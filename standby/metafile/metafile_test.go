@@ -187,10 +187,6 @@ func normalised(st *meta.State) content {
 		for n.Slots > 0 && st.Slot(ino, &n, n.Slots-1) == 0 {
 			n.Slots--
 		}
-		if n.Flags&meta.TrashSeconds != 0 { // of an older release than the file that is written
-			n.Flags &^= meta.TrashSeconds
-			n.Rdev = 0
-		}
 		c.Nodes[ino] = n
 	}
 	for ino, list := range c.Hard {

@@ -17,7 +17,8 @@ type output struct {
 	w        io.Writer // nil only counts
 	progress func(done int64)
 	now      meta.Time // chunks locked until before are written as unlocked; 0 keeps all
-	modern   bool      // as 4.59.2 writes
+	form     form
+	modern   bool // as 4.59.2 writes
 	users    *chunkUsers
 
 	buf  []byte

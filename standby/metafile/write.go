@@ -17,6 +17,10 @@ type WriteOptions struct {
 	CRC      io.Writer        // gets the content of metadata.crc at the end
 	Now      meta.Time        // the primary's time: chunks locked until before it are written as unlocked, as mfsmaster does; 0 keeps all locks
 
+	// Release is the one that is to load the file; 0 is that of the State. The
+	// error is a *HoldError if it cannot hold what there is.
+	Release meta.Release
+
 	// Patch, if set, is the same file as the writer, which starts at its
 	// byte 0. Section lengths are then put in afterwards; without it, sections
 	// are made twice, the first time only to learn their length.
@@ -34,21 +38,27 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 	if h.MetaID != 0 && h.MetaID != st.MetaID {
 		return fmt.Errorf("writing metadata: header has cluster id %#x, the image %#x", h.MetaID, st.MetaID)
 	}
-	o := &output{w: w, progress: opt.Progress, now: opt.Now, sums: opt.CRC != nil, modern: st.Release.Since(meta.Release4), users: &chunkUsers{}}
+	as, err := formFor(st, opt.Release)
+	if err != nil {
+		return err
+	}
+	o := &output{w: w, form: as, progress: opt.Progress, now: opt.Now, sums: opt.CRC != nil, modern: st.Release.Since(meta.Release4), users: &chunkUsers{}}
 	var sums []byte
 	if o.modern {
 		sums = binary.BigEndian.AppendUint64(sums, uint64(h.Version))
 		sums = binary.BigEndian.AppendUint64(sums, st.MetaID)
 	}
-	o.bytes(signature)
-	o.end()
-	o.u64(uint64(h.Version))
-	o.u64(st.MetaID)
-	o.end()
+	o.head(st, h)
 	sums = o.item(sums, "HEAD")
 	for i := range sections {
 		s := &sections[i]
-		if s.written(st.Release) == 0 {
+		switch {
+		case as.has(s) == 0:
+			continue
+		case as.format < formatMarked:
+			if err := as.writer(s)(o, st); err != nil {
+				return fmt.Errorf("writing section %s: %w", s.name, err)
+			}
 			continue
 		}
 		if err := o.section(s, st, opt.Patch); err != nil {
@@ -56,8 +66,10 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 		}
 		sums = o.item(sums, s.name)
 	}
-	o.bytes(endMarker)
-	o.end()
+	if as.format >= formatMarked { // else the end record of the chunks is the end
+		o.bytes(endMarker)
+		o.end()
+	}
 	sums = o.item(sums, "TAIL")
 	o.flush()
 	if o.err == nil && opt.CRC != nil {
@@ -71,10 +83,10 @@ func Write(w io.Writer, st *meta.State, h Header, opt WriteOptions) error {
 
 // section writes one section with its header.
 func (o *output) section(s *section, st *meta.State, patch io.WriterAt) error {
-	head := sectionHeader(s, s.written(st.Release))
+	head := sectionHeader(s, o.form.has(s))
 	if patch == nil {
-		count := &output{now: o.now, modern: o.modern, users: o.users}
-		if err := s.write(count, st); err != nil {
+		count := &output{now: o.now, form: o.form, modern: o.modern, users: o.users}
+		if err := o.form.writer(s)(count, st); err != nil {
 			return err
 		}
 		binary.BigEndian.PutUint64(head[8:], uint64(count.offset()))
@@ -82,7 +94,7 @@ func (o *output) section(s *section, st *meta.State, patch io.WriterAt) error {
 	at := o.offset()
 	o.buf = append(o.buf, head[:]...)
 	o.unit = len(o.buf) // checksummed below
-	if err := s.write(o, st); err != nil {
+	if err := o.form.writer(s)(o, st); err != nil {
 		return err
 	}
 	if patch != nil {
