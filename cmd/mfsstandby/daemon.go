@@ -137,6 +137,10 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) tell() control.Status {
 	st := control.Status{Role: d.role, Program: programVersion(), PID: os.Getpid(), Started: d.started, Data: d.data}
 	d.status(&st)
+	if d.server != nil {
+		now := control.Clients(d.server.Stats())
+		st.Clients = &now
+	}
 	return st
 }
 

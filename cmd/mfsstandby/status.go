@@ -115,6 +115,9 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 			events = append(events, event{e.Time, "standby", e.Text})
 		}
 	}
+	if c := st.Clients; c != nil {
+		row("clients", "%d connections of %d sessions, %d packets received", c.Connections, c.Connected, c.Packets)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}

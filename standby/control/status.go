@@ -16,4 +16,22 @@ type Status struct {
 	Data    string             `json:"data"`
 	Tap     *replicator.Status `json:"tap,omitempty"`
 	Standby *standby.Status    `json:"standby,omitempty"`
+	Clients *Clients           `json:"clients,omitempty"` // nil: none are served
+}
+
+// Clients tells of the server on the client port, as server.Stats does.
+type Clients struct {
+	Connections int    `json:"connections"`
+	Sessions    int    `json:"sessions"`  // also of clients that have gone and may come back
+	Connected   int    `json:"connected"` // sessions with a connection
+	Accepted    uint64 `json:"accepted"`  // connections
+	Refused     uint64 `json:"refused"`   // connections over the limit
+	Dropped     uint64 `json:"dropped"`   // connections closed for nonsense, silence, or because the image could not be shown
+	Received    uint64 `json:"received_bytes"`
+	Sent        uint64 `json:"sent_bytes"`
+	Packets     uint64 `json:"packets"` // received, keepalives included
+	Buffers     int64  `json:"buffer_bytes"`
+
+	Requests   map[string]uint64 `json:"requests"` // by name, such as "lookup"
+	Operations [16]uint64        `json:"-"`        // as the master counts them
 }

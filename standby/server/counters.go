@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"mfsstandby/replicator/wire"
@@ -56,15 +57,19 @@ func (c *conn) count(op stat) {
 
 // Stats tell what a server did since its start, and what it has now.
 type Stats struct {
-	Accepted, Refused   uint64 // connections
-	Dropped             uint64 // connections closed for nonsense or silence
-	Received, Sent      uint64 // bytes
-	Packets             uint64 // received, keepalives included
-	Operations          [statKinds]uint64
-	Requests            map[string]uint64 // by MooseFS's name of the request
-	Connections         int
-	Sessions, Connected int
-	Buffers             int64 // bytes in large buffers
+	Connections int
+	Sessions    int    // also of clients that have gone and may come back
+	Connected   int    // sessions with a connection
+	Accepted    uint64 // connections
+	Refused     uint64 // connections over the limit
+	Dropped     uint64 // connections closed for nonsense, silence, or because the image could not be shown
+	Received    uint64 // bytes
+	Sent        uint64 // bytes
+	Packets     uint64 // received, keepalives included
+	Buffers     int64  // bytes in large buffers
+
+	Requests   map[string]uint64 // by name, such as "lookup"
+	Operations [statKinds]uint64 // as the master counts them, see StatNames
 }
 
 // Stats returns them.
@@ -80,7 +85,7 @@ func (s *Server) Stats() Stats {
 	}
 	for t := range s.handlers {
 		if n := c.requests[t].Load(); n > 0 {
-			st.Requests[wire.Type(t).String()] = n
+			st.Requests[requestName(wire.Type(t))] = n
 		}
 	}
 	s.mu.Lock()
@@ -88,4 +93,31 @@ func (s *Server) Stats() Stats {
 	s.mu.Unlock()
 	st.Sessions, st.Connected = s.sessions.count()
 	return st
+}
+
+// requestNames are short names of requests.
+var requestNames = map[wire.Type]string{
+	wire.FuseRegister: "register", wire.FuseStatfs: "statfs", wire.FuseAccess: "access", wire.FuseLookup: "lookup",
+	wire.FuseGetattr: "getattr", wire.FuseSetattr: "setattr", wire.FuseReadlink: "readlink", wire.FuseSymlink: "symlink",
+	wire.FuseMknod: "mknod", wire.FuseMkdir: "mkdir", wire.FuseUnlink: "unlink", wire.FuseRmdir: "rmdir",
+	wire.FuseRename: "rename", wire.FuseLink: "link", wire.FuseReaddir: "readdir", wire.FuseOpen: "open",
+	wire.FuseReadChunk: "read_chunk", wire.FuseWriteChunk: "write_chunk", wire.FuseWriteChunkEnd: "write_chunk_end",
+	wire.FuseAppendSlice: "append_slice", wire.FuseCheck: "check", wire.FuseGetTrashTime: "gettrashtime",
+	wire.FuseSetTrashTime: "settrashtime", wire.FuseGetClass: "getsclass", wire.FuseSetClass: "setsclass",
+	wire.FuseGetTrash: "gettrash", wire.FuseGetDetachedAttr: "getdetachedattr", wire.FuseGetTrashPath: "gettrashpath",
+	wire.FuseSetTrashPath: "settrashpath", wire.FuseUndel: "undel", wire.FusePurge: "purge",
+	wire.FuseGetDirStats: "getdirstats", wire.FuseTruncate: "truncate", wire.FuseRepair: "repair",
+	wire.FuseSnapshot: "snapshot", wire.FuseGetSustained: "getsustained", wire.FuseGetEattr: "geteattr",
+	wire.FuseSetEattr: "seteattr", wire.FuseQuotaControl: "quotacontrol", wire.FuseGetXattr: "getxattr",
+	wire.FuseSetXattr: "setxattr", wire.FuseCreate: "create", wire.FuseParents: "parents", wire.FusePaths: "paths",
+	wire.FuseGetACL: "getfacl", wire.FuseSetACL: "setfacl", wire.FuseFlock: "flock", wire.FusePosixLock: "posix_lock",
+	wire.FuseArchCtl: "archctl", wire.FuseSustainedInodes: "open_inodes", wire.FuseAmtimeInodes: "amtime_inodes",
+	wire.FuseTimeSync: "time_sync", wire.GetVersion: "get_version", wire.GetConfig: "get_config",
+}
+
+func requestName(t wire.Type) string {
+	if name := requestNames[t]; name != "" {
+		return name
+	}
+	return fmt.Sprint(uint32(t))
 }

@@ -12,6 +12,7 @@ import (
 
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
+	"mfsstandby/standby/control"
 )
 
 // metrics are what Prometheus gets: made from the hub's last answer when it
@@ -93,6 +94,13 @@ var (
 	descHeard        = desc("tap_heard_timestamp_seconds", "When the primary sent something last.")
 	descSpool        = desc("tap_spool_bytes", "Bytes in the tap's spool.")
 	descTapFailed    = desc("tap_error", "1 while the tap reports an error.")
+
+	descConns    = desc("client_connections", "Connections on the client port.")
+	descLocal    = desc("client_sessions", "Sessions of clients of this standby.", "state")
+	descRequests = desc("client_requests_total", "Requests received on the client port, by name.", "request")
+	descTraffic  = desc("client_bytes_total", "Bytes on the client port.", "direction")
+	descClosed   = desc("client_connections_total", "Connections on the client port that were accepted, refused over the limit, or dropped for nonsense or silence.", "what")
+	descBuffers  = desc("client_buffer_bytes", "Bytes in large buffers of client connections.")
 )
 
 // Describe sends nothing: which metrics there are depends on what runs.
@@ -117,6 +125,22 @@ func (s sink) flag(d *prometheus.Desc, on bool, labels ...string) {
 	s.gauge(d, v, labels...)
 }
 
+// clients sends what the server on the client port tells.
+func (s sink) clients(c *control.Clients) {
+	s.gauge(descConns, float64(c.Connections))
+	s.gauge(descLocal, float64(c.Connected), "connected")
+	s.gauge(descLocal, float64(c.Sessions-c.Connected), "away")
+	for name, n := range c.Requests {
+		s.counter(descRequests, n, name)
+	}
+	s.counter(descTraffic, c.Received, "received")
+	s.counter(descTraffic, c.Sent, "sent")
+	s.counter(descClosed, c.Accepted, "accepted")
+	s.counter(descClosed, c.Refused, "refused")
+	s.counter(descClosed, c.Dropped, "dropped")
+	s.gauge(descBuffers, float64(c.Buffers))
+}
+
 // Collect sends all metrics.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	s := sink(ch)
@@ -135,6 +159,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		if now.Standby == nil {
 			s.gauge(descEpoch, float64(now.Tap.Epoch))
 		}
+	}
+	if now.Clients != nil {
+		s.clients(now.Clients)
 	}
 	if now.Metadata != nil {
 		s.metadata(now.Metadata)
