@@ -214,7 +214,11 @@ async function go(where) {
   try {
     const s = await find(where.trim());
     if (s.type === 'directory') { location.hash = '#/browse/' + s.inode; return; }
-    if (!s.paths.length) { $('details').replaceChildren(); describe(s, {name: s.detached?.path ?? 'inode ' + s.inode}); return; }
+    if (!s.paths.length) {
+      details(s.inode, {name: s.detached?.path ?? 'inode ' + s.inode, name_base64: s.detached?.path_base64});
+      problem('');
+      return;
+    }
     const path = s.paths.find((p) => p.path === where.trim()) ?? s.paths[0];
     history.replaceState(null, '', '#/browse/' + path.parent);
     await open({inode: path.parent, from: path.path.split('/').pop().split(/\\x/)[0]}, 0, true);
