@@ -67,7 +67,7 @@ func TestAutoArch(t *testing.T) {
 	w := newModernWorld(t)
 	w.withFile(classEntry(1, meta.ArchModeCtime, 1, 0, 0))
 	w.want("real size", w.dir(1).Stats.RealSize, 2*w.dir(1).Stats.Size) // archived or not
-	w.do(fmt.Sprintf("AUTOARCH(2,%d,0):0,0", w.now-1)) // the lock ended then
+	w.do(fmt.Sprintf("AUTOARCH(2,%d,0):0,0", w.now-1))                  // the lock ended then
 	w.do(fmt.Sprintf("AUTOARCH(2,%d,0):1,0", w.now))
 	w.want("flags", w.chunk(1).Flags, meta.ChunkArchive)
 	w.do("AUTOARCH(2,4294967295,0):0,0", "AUTOARCH(2,4294967295):0")
