@@ -184,6 +184,9 @@ func (c *Cluster) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return c.ns.dial(ctx, address)
 }
 
+// Listen accepts connections in the cluster's network.
+func (c *Cluster) Listen(address string) (net.Listener, error) { return c.ns.listen(address) }
+
 // waitPort waits until something listens; the process must not end meanwhile.
 func (c *Cluster) waitPort(p *Process, address string) error {
 	open := false

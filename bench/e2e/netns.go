@@ -55,33 +55,43 @@ func (ns *namespace) command(name string, args ...string) *exec.Cmd {
 
 // dial connects from inside.
 func (ns *namespace) dial(ctx context.Context, address string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
+	return inside(ns, func() (net.Conn, error) {
+		d := net.Dialer{FallbackDelay: -1} // no second goroutine, which would be outside
+		return d.DialContext(ctx, "tcp4", address)
+	})
+}
+
+// listen accepts connections inside.
+func (ns *namespace) listen(address string) (net.Listener, error) {
+	return inside(ns, func() (net.Listener, error) { return net.Listen("tcp4", address) })
+}
+
+// inside makes a socket in a namespace, to which it belongs from then on.
+func inside[T any](ns *namespace, open func() (T, error)) (socket T, err error) {
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		// The thread is never unlocked, so it ends with the goroutine and no
 		// other one finds itself in a foreign namespace.
 		runtime.LockOSThread()
-		conn, err := ns.dialHere(ctx, address)
-		done <- result{conn, err}
+		if err = ns.enter(); err == nil {
+			socket, err = open()
+		}
 	}()
-	r := <-done
-	return r.conn, r.err
+	<-done
+	return socket, err
 }
 
-func (ns *namespace) dialHere(ctx context.Context, address string) (net.Conn, error) {
+func (ns *namespace) enter() error {
 	f, err := os.Open(ns.path())
 	if err != nil {
-		return nil, fmt.Errorf("opening network namespace: %w", err)
+		return fmt.Errorf("opening network namespace: %w", err)
 	}
 	defer f.Close()
 	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("entering network namespace %s: %w", ns.name, err)
+		return fmt.Errorf("entering network namespace %s: %w", ns.name, err)
 	}
-	d := net.Dialer{FallbackDelay: -1} // no second goroutine, which would be outside
-	return d.DialContext(ctx, "tcp4", address)
+	return nil
 }
 
 func (ns *namespace) close() error { return ip("netns", "del", ns.name) }

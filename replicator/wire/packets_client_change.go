@@ -109,13 +109,15 @@ type Symlink struct {
 	Identity
 }
 
-// Append appends the request.
+// Append appends the request, as a mount does with a NUL behind the target.
 func (p *Symlink) Append(e *Encoder) {
 	e.Begin(FuseSymlink)
 	e.U32(p.MsgID)
 	e.U32(uint32(p.Parent))
 	e.Name(p.Name)
-	e.Text(p.Target)
+	e.U32(uint32(len(p.Target)) + 1)
+	e.Bytes(p.Target)
+	e.U8(0)
 	e.identity(&p.Identity)
 	e.End()
 }

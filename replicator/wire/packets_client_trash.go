@@ -73,12 +73,14 @@ type GetDetachedAttr struct {
 	Kind  uint8 // 0 either, 1 in the trash, 2 sustained
 }
 
-// Append appends the request.
+// Append appends the request, without the kind if it is 0.
 func (p *GetDetachedAttr) Append(e *Encoder) {
 	e.Begin(FuseGetDetachedAttr)
 	e.U32(p.MsgID)
 	e.U32(uint32(p.Inode))
-	e.U8(p.Kind)
+	if p.Kind != 0 {
+		e.U8(p.Kind)
+	}
 	e.End()
 }
 
@@ -130,12 +132,14 @@ type SetTrashPath struct {
 	Path  []byte // without the NULs at its end; aliases the packet
 }
 
-// Append appends the request.
+// Append appends the request, as a mount does with a NUL behind the path.
 func (p *SetTrashPath) Append(e *Encoder) {
 	e.Begin(FuseSetTrashPath)
 	e.U32(p.MsgID)
 	e.U32(uint32(p.Inode))
-	e.Text(p.Path)
+	e.U32(uint32(len(p.Path)) + 1)
+	e.Bytes(p.Path)
+	e.U8(0)
 	e.End()
 }
 
