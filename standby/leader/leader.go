@@ -100,7 +100,7 @@ func New(cfg Config) *Leader {
 		cfg.MaxBatch = defaultBatch
 	}
 	pos := cfg.Image.Position()
-	l := &Leader{cfg: cfg, in: make(chan *request), done: make(chan struct{}), last: pos.Time, acked: pos.Version, moved: make(chan struct{})}
+	l := &Leader{cfg: cfg, in: make(chan *request, cfg.MaxBatch), done: make(chan struct{}), last: pos.Time, acked: pos.Version, moved: make(chan struct{})}
 	l.locks = NewLocks(func(id meta.SessionID, t wire.Type, msgID uint32, status meta.Status) {
 		l.wakings = append(l.wakings, waking{id, t, msgID, status})
 	})
@@ -124,6 +124,13 @@ func (l *Leader) Do(ctx context.Context, do func(*Turn)) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-l.done:
+	}
+	select {
+	case err := <-r.done:
+		return err
+	default: // it was never begun
+		return l.lost()
 	}
 }
 
