@@ -14,8 +14,14 @@ type SessionRequest struct {
 	SessionData
 }
 
+// maxInfo is how long a session's info may be to fit into an entry.
+const maxInfo = (maxLine - 500) / 3
+
 // Plan gives a client whose session is not known a new one.
 func (r *SessionRequest) Plan(st *meta.State, _ *Caller, _ meta.Time) (Op, meta.Status) {
+	if len(r.Info) > maxInfo {
+		return nil, meta.EINVAL
+	}
 	if _, ok := st.Sessions.Get(r.Session); ok && r.Session != 0 {
 		return &SesChanged{Session: r.Session, SessionData: r.SessionData}, meta.OK
 	}

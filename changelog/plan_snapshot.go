@@ -15,6 +15,10 @@ type SnapshotRequest struct {
 // refusing if there is a rest.
 const snapshotForce = 0x04
 
+// maxSnapshotGroups is how many groups of a user an entry has room for beside
+// the longest name; Linux has a user in 65536 at most, and nobody in so many.
+const maxSnapshotGroups = (maxLine - 2000) / 11
+
 // Plan has the entry tell who asked: permissions decide what is copied.
 func (r *SnapshotRequest) Plan(st *meta.State, c *Caller, _ meta.Time) (Op, meta.Status) {
 	remove := r.Mode&snapshotDelete != 0
@@ -23,7 +27,7 @@ func (r *SnapshotRequest) Plan(st *meta.State, c *Caller, _ meta.Time) (Op, meta
 		return nil, meta.EPERM
 	case c.readOnly():
 		return nil, meta.EROFS
-	case remove != (r.Source == 0):
+	case remove != (r.Source == 0), len(c.GIDs) > maxSnapshotGroups:
 		return nil, meta.EINVAL
 	}
 	op := &Snapshot{Base: r.Base, Mode: r.Mode, SesFlags: c.Flags, UID: c.UID, GIDs: c.GIDs, Umask: r.Umask | c.Umask}

@@ -29,7 +29,7 @@ const (
 var quiet = slog.New(slog.DiscardHandler)
 
 // base is the metadata that all images of the tests begin with.
-func base(t *testing.T) []byte {
+func base(t testing.TB) []byte {
 	t.Helper()
 	st := oprand.Fresh(testTime)
 	st.MetaID = testMetaID
@@ -43,7 +43,7 @@ func base(t *testing.T) []byte {
 }
 
 // newImage opens an image of the base.
-func newImage(t *testing.T) *image.Image {
+func newImage(t testing.TB) *image.Image {
 	t.Helper()
 	img, err := image.Open(image.Config{Dir: t.TempDir(), Cache: image.MinCache})
 	if err != nil {
@@ -65,13 +65,18 @@ func newImage(t *testing.T) *image.Image {
 }
 
 // newCluster is a stream of its own that begins at the base.
-func newCluster(t *testing.T) *stream.Cluster {
+func newCluster(t testing.TB) *stream.Cluster {
 	t.Helper()
 	s, err := stream.StartServer(stream.ServerConfig{StoreDir: t.TempDir(), Name: "test", Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
+	return newClusterOn(t, s)
+}
+
+func newClusterOn(t testing.TB, s *stream.Server) *stream.Cluster {
+	t.Helper()
 	c, err := stream.Connect(stream.Config{Server: s, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +96,7 @@ func newCluster(t *testing.T) *stream.Cluster {
 	return cl
 }
 
-func newWriter(t *testing.T, cl *stream.Cluster, who string) *stream.Writer {
+func newWriter(t testing.TB, cl *stream.Cluster, who string) *stream.Writer {
 	t.Helper()
 	w, err := cl.OpenWriter(t.Context(), stream.WriterConfig{Who: who, Release: "3.0.117"})
 	if err != nil {
@@ -112,7 +117,7 @@ func (w writer) End() image.Position {
 }
 
 // promote opens an epoch, again and again while another writer is faster.
-func promote(t *testing.T, cl *stream.Cluster, who string) writer {
+func promote(t testing.TB, cl *stream.Cluster, who string) writer {
 	t.Helper()
 	for {
 		w := newWriter(t, cl, who)
@@ -175,7 +180,7 @@ func digest(t *testing.T, img *image.Image) string {
 }
 
 // lead runs a leader; stop ends it and returns why Run ended.
-func lead(t *testing.T, cfg Config) (l *Leader, stop func() error) {
+func lead(t testing.TB, cfg Config) (l *Leader, stop func() error) {
 	t.Helper()
 	if cfg.Clock == nil {
 		cfg.Clock = func() time.Time { return time.Unix(testTime+10, 0) }
@@ -568,4 +573,32 @@ func TestTimesNeverGoBack(t *testing.T) {
 	if got, want := fmt.Sprint(times), "[1700000000 1700000005 1700000005 1700000009]"; got != want {
 		t.Fatalf("times of entries: %s, want %s", got, want)
 	}
+}
+
+// What a request costs with everything that 64 clients ask for at once: the
+// stream syncs each message to the disk.
+func BenchmarkDo(b *testing.B) {
+	dir := b.TempDir()
+	s, err := stream.StartServer(stream.ServerConfig{StoreDir: dir, Name: "bench", SyncAlways: true, Log: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	cl := newClusterOn(b, s)
+	img := newImage(b)
+	l, stop := lead(b, Config{Image: img, Stream: promote(b, cl, "bench")})
+	var n atomic.Int64
+	b.SetParallelism(64)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if status, err := mkdir(b.Context(), l, fmt.Sprint("d", n.Add(1))); err != nil || status != meta.OK {
+				b.Errorf("mkdir: %v, %v", status, err)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	stop()
 }
