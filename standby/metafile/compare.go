@@ -91,7 +91,9 @@ func Compare(r io.Reader, st *meta.State, opt CompareOptions, report func(Differ
 	if opt.Version != 0 && opt.Version != h.Version {
 		c.differ(Difference{Table: "HEAD", Field: "Version", File: fmt.Sprint(h.Version), Image: fmt.Sprint(opt.Version)})
 	}
-	c.scalar("HEAD", "MetaID", h.MetaID, st.MetaID)
+	if h.Format >= formatCurrent && !meta.MadeUpID(st.MetaID) { // else the cluster had no id when it was followed first
+		c.scalar("HEAD", "MetaID", h.MetaID, st.MetaID)
+	}
 	if h.Format < formatCurrent {
 		c.scalar("HEAD", "max inode", uint64(h.MaxInode), uint64(st.MaxInode))
 		c.scalar("HEAD", "next session", uint64(h.NextSession), uint64(st.NextSession))
