@@ -135,7 +135,7 @@ func (d *daemon) run(ctx context.Context) error {
 
 // tell answers a status request.
 func (d *daemon) tell() control.Status {
-	st := control.Status{Role: d.role, Program: programVersion(), PID: os.Getpid(), Started: d.started, Data: d.data}
+	st := control.Status{Role: d.role, Program: programVersion(), PID: os.Getpid(), Started: d.started, Data: d.data, Page: d.page}
 	d.status(&st)
 	if d.server != nil {
 		now := control.Clients(d.server.Stats())

@@ -102,6 +102,9 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 	}
 	row("role", "%s, process %d, for %s", st.Role, st.PID, span(now.Sub(st.Started)))
 	row("data", "%s", st.Data)
+	if st.Page != "" {
+		row("status page", "%s", st.Page)
+	}
 	var events []event
 	if st.Tap != nil {
 		printTap(row, st.Tap, now)

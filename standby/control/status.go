@@ -14,6 +14,7 @@ type Status struct {
 	PID     int                `json:"pid"`
 	Started time.Time          `json:"started"`
 	Data    string             `json:"data"`
+	Page    string             `json:"page,omitempty"` // URL of the status page
 	Tap     *replicator.Status `json:"tap,omitempty"`
 	Standby *standby.Status    `json:"standby,omitempty"`
 	Clients *Clients           `json:"clients,omitempty"` // nil: none are served

@@ -152,6 +152,10 @@ func told() control.Status {
 			Events:  []events.Event{{Seq: 1, Text: "not told here"}},
 			Members: []standby.Member{{Name: "host-a", Role: "tap", State: "following", Primary: 1200, Version: 1190, Epoch: 3, Updated: started}},
 		},
+		Clients: &control.Clients{
+			Connections: 3, Sessions: 5, Connected: 2, Accepted: 9, Refused: 1, Dropped: 4, Received: 1000, Sent: 2000,
+			Requests: map[string]uint64{"lookup": 70, "getattr": 30},
+		},
 	}
 }
 

@@ -1,5 +1,5 @@
 // The overview: how things stand now, and over time.
-import {$, el, text, pairs, num, round, bytes, span, date, announce} from './dom.js';
+import {$, el, text, pairs, num, count, round, bytes, span, date, announce} from './dom.js';
 import {Chart} from './chart.js';
 
 const short = (v) => v >= 1e6 ? round(v / 1e6) + 'M' : v >= 1e4 ? round(v / 1e3) + 'k' : round(v);
@@ -78,6 +78,7 @@ export function show(s) {
     ['Role', s.role + ', process ' + s.pid], ['Program', s.program], ['Data', s.data],
     ['Started', date(Date.parse(s.started))], ['Source', tap?.source], ['Spool', tap && bytes(tap.spool_bytes)],
     ['Cache', st && bytes(st.cache_bytes) + ', not committed yet ' + bytes(st.dirty_bytes)],
+    ['Clients', s.clients && `${count(s.clients.sessions, 'session', 'sessions')}, ${count(s.clients.connections, 'connection', 'connections')}`],
     ['Digest', st && st.digest && st.committed_version ? el('span', {}, el('span', {class: 'mono'}, st.digest), ' at version ' + num(st.committed_version)) : null],
   ]);
 }
