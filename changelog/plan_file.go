@@ -360,3 +360,111 @@ func (r *RepairRequest) Plan(st *meta.State, c *Caller, now meta.Time) (Op, meta
 	}
 	return &Repair{Inode: ino, Index: r.Index, ChunkVersion: version}, meta.OK
 }
+
+// Bits of ChunkWriteRequest.Flags.
+const (
+	WriteModTime  = 0x01 // times change with it
+	WriteContinue = 0x02 // by who has locked the chunk
+	WriteReserve  = 0x04 // also where chunkservers are nearly full
+)
+
+// ChunkWriteRequest asks for a chunk to write to.
+type ChunkWriteRequest struct {
+	Inode meta.Inode
+	Index uint32
+	Flags uint8
+}
+
+// Plan answers as a master without chunkservers: never with a chunk. Serving
+// chunkservers is to take its place behind these checks.
+func (r *ChunkWriteRequest) Plan(st *meta.State, c *Caller, now meta.Time) (Op, meta.Status) {
+	switch {
+	case c.forbids(DisableWrite):
+		return nil, meta.EPERM
+	case c.readOnly():
+		return nil, meta.EROFS
+	case r.Flags&WriteReserve == 0:
+		return nil, meta.ENOSPACE
+	}
+	n, ok := st.Nodes.Get(r.Inode)
+	switch {
+	case !ok:
+		return nil, meta.ENOENT
+	case !n.Type.IsFile(), n.Eattr&meta.EattrImmutable != 0:
+		return nil, meta.EPERM
+	case r.Index > meta.MaxIndex:
+		return nil, meta.EINDEXTOOBIG
+	}
+	id := st.Slot(r.Inode, &n, r.Index)
+	last, lastSize := endChunk(n.Length)
+	more := meta.Stats{Size: fullChunk}
+	switch {
+	case r.Index > last:
+		more.Length = uint64(r.Index)<<meta.ChunkBits - n.Length
+	case id != 0 && r.Index == last:
+		more.Size -= lastSize
+	case id != 0:
+		more.Size = 0
+	}
+	more.RealSize = realSize(st, &n, more.Size)
+	if fileOverQuota(st, r.Inode, &n, &more) {
+		return nil, meta.EQUOTA
+	}
+	return nil, r.noServers(st, id, now)
+}
+
+// noServers is what a master says when it has checked everything but where
+// chunks are.
+func (r *ChunkWriteRequest) noServers(st *meta.State, id meta.ChunkID, now meta.Time) meta.Status {
+	lost := lostStatus(st)
+	if id == 0 {
+		if lost == meta.ECSNOTPRESENT {
+			return meta.EAGAIN
+		}
+		return meta.ENOCHUNKSERVERS
+	}
+	chunk, ok := st.Chunks.Get(id)
+	switch {
+	case !ok:
+		return meta.ENOCHUNK
+	case chunk.LockedTo >= now && r.Flags&WriteContinue == 0:
+		return meta.ELOCKED
+	}
+	return lost
+}
+
+// WriteEndRequest tells how long a file is now that a chunk was written; an
+// Unlock of the chunk follows it.
+type WriteEndRequest struct {
+	Inode   meta.Inode
+	Length  uint64 // 0: as it was
+	ModTime bool   // times change
+}
+
+// Plan only ever makes the file longer.
+func (r *WriteEndRequest) Plan(st *meta.State, c *Caller, _ meta.Time) (Op, meta.Status) {
+	switch {
+	case c.forbids(DisableWrite):
+		return nil, meta.EPERM
+	case c.readOnly():
+		return nil, meta.EROFS
+	case r.Length == 0:
+		return nil, meta.OK
+	}
+	n, ok := st.Nodes.Get(r.Inode)
+	switch {
+	case !ok:
+		return nil, meta.ENOENT
+	case !n.Type.IsFile():
+		return nil, meta.EPERM
+	case r.Length <= n.Length:
+		return nil, meta.OK
+	case fileOverQuota(st, r.Inode, &n, &meta.Stats{Length: r.Length - n.Length}):
+		return nil, meta.EQUOTA
+	}
+	op := &Length{Inode: r.Inode, Length: r.Length}
+	if r.ModTime {
+		op.CanModMtime = 1
+	}
+	return op, meta.OK
+}

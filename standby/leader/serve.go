@@ -66,7 +66,8 @@ var handlers = map[wire.Type]func(*serving, wire.Type) error{
 	wire.FuseFlock: (*serving).flock, wire.FusePosixLock: (*serving).posixLock,
 	wire.FuseSustainedInodes: (*serving).openInodes, wire.FuseSustainedInodes0: (*serving).openInodes,
 	wire.FuseAmtimeInodes: (*serving).times,
-	wire.ClassCreate:      (*serving).createClass, wire.ClassChange: (*serving).changeClass,
+	wire.FuseWriteChunk:   (*serving).writeChunk, wire.FuseWriteChunkEnd: (*serving).writeEnd,
+	wire.ClassCreate: (*serving).createClass, wire.ClassChange: (*serving).changeClass,
 	wire.ClassDelete: (*serving).deleteClass, wire.ClassDuplicate: (*serving).copyClass, wire.ClassRename: (*serving).renameClass,
 }
 

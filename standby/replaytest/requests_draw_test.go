@@ -275,6 +275,26 @@ var weights = []drawn{
 		p.Append(e)
 		return list
 	}},
+	{wire.FuseWriteChunk, 3, func(d *duel, m *mount, e *wire.Encoder) any {
+		p := wire.ChunkRequest{MsgID: m.msgID, Inode: d.file(), Index: one(d, uint32(0), 0, 1, 2, 5, 1<<31), Flags: one(d, uint8(4), 4, 5, 6, 0)}
+		p.Append(e, wire.FuseWriteChunk)
+		return p
+	}},
+	{wire.FuseWriteChunkEnd, 3, func(d *duel, m *mount, e *wire.Encoder) any {
+		p := wire.WriteEnd{MsgID: m.msgID, Inode: d.file(), Length: one(d, uint64(0), 100, 1<<26, 1<<27), HasIndex: d.some(50), Flags: uint8(d.rnd.IntN(8))}
+		for id := range d.st.Chunks.Scan(meta.ChunkID(d.rnd.IntN(int(d.st.NextChunk)))) {
+			p.Chunk = id // an unknown one has the master write an entry that stops its replay
+			break
+		}
+		if p.Chunk == 0 {
+			for id := range d.st.Chunks.Scan(0) {
+				p.Chunk = id
+				break
+			}
+		}
+		p.Append(e)
+		return p
+	}},
 	{wire.FuseAppendSlice, 4, func(d *duel, m *mount, e *wire.Encoder) any {
 		p := wire.AppendSlice{MsgID: m.msgID, Flags: uint8(d.rnd.IntN(4)), Inode: d.file(), Source: d.file(),
 			From: one(d, uint32(0), 1, 2, 3), To: one(d, uint32(0x80000000), 0, 1, 2, 5), Identity: d.who()}

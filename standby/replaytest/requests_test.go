@@ -499,7 +499,7 @@ func mask(kind wire.Type, answer []byte) []byte {
 	}
 	// A master that has just begun to run has clients wait for what later are
 	// lost chunks.
-	if again := len(answer) - 1; kind == wire.FuseTruncate && len(answer) == wire.HeaderSize+5 && answer[again] == byte(meta.EAGAIN) {
+	if again := len(answer) - 1; (kind == wire.FuseTruncate || kind == wire.FuseWriteChunk) && len(answer) == wire.HeaderSize+5 && answer[again] == byte(meta.EAGAIN) {
 		answer[again] = byte(meta.ECHUNKLOST)
 	}
 	return answer
