@@ -90,7 +90,7 @@ func (r *stageRun) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.replay(ctx, img, apply.Config{CommitBytes: r.Cache / 8}, nil)
+	err = r.replay(ctx, img, replay.ApplyConfig(r.Cache/8), nil)
 	if err == nil {
 		err = r.meter.stop()
 	}
@@ -122,7 +122,7 @@ func (r *stageRun) reads(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	looked := make(chan struct{})
 	go func() { defer close(looked); look.run(ctx) }()
-	err = r.replay(ctx, img, apply.Config{CommitBytes: r.Cache / 8}, nil)
+	err = r.replay(ctx, img, replay.ApplyConfig(r.Cache/8), nil)
 	if err == nil {
 		err = r.meter.stop()
 	}

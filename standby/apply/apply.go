@@ -40,9 +40,9 @@ type OpenFunc func(ctx context.Context, from meta.Version) (Source, error)
 
 // Config adjusts an Applier.
 type Config struct {
-	// CommitEvery is the time between commits; 0 means one second. While
-	// batches wait it is four times that: pages change over and over then, and
-	// what a crash costs comes again as fast.
+	// CommitEvery is the time between commits; 0 means one second. While a
+	// backlog is worked off it is ten times that: pages change over and over
+	// then, and what a crash costs comes again as fast.
 	CommitEvery time.Duration
 	// CommitBytes is how much of the cache may wait for a commit; 0 means an
 	// eighth of image.DefaultCache.
@@ -67,6 +67,7 @@ type Applier struct {
 	cfg     Config
 	entries atomic.Uint64
 	last    time.Time // of the last commit
+	before  uint64    // entries until then
 }
 
 // New returns an Applier; Run starts it.
@@ -228,7 +229,7 @@ func (p *parsed) want(op changelog.Op) {
 }
 
 func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<- *parsed, until meta.Version) error {
-	a.last = time.Now()
+	a.last, a.before = time.Now(), a.entries.Load()
 	idle := time.NewTicker(a.cfg.CommitEvery)
 	defer idle.Stop()
 	for {
@@ -260,8 +261,12 @@ func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<-
 	}
 }
 
-// whenBehind is how much less often commits happen while batches wait.
-const whenBehind = 4
+// whenBehind is how much less often commits happen while a backlog is worked
+// off: when batches wait, or more entries come per second than a primary writes.
+const (
+	whenBehind = 10
+	backlog    = 100_000
+)
 
 // slice is how many entries readers wait for at most.
 const slice = 256
@@ -319,15 +324,15 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 // commitIfDue begins a commit when time or size demand it and the last one
 // has ended; when much waits, it waits for that.
 func (a *Applier) commitIfDue(behind bool) error {
-	every := a.cfg.CommitEvery
-	if behind {
+	every, since, entries := a.cfg.CommitEvery, time.Since(a.last), a.entries.Load()
+	if behind || float64(entries-a.before) > backlog*since.Seconds() {
 		every *= whenBehind
 	}
 	dirty := a.img.Dirty()
-	due := dirty >= a.cfg.CommitBytes || dirty > 0 && time.Since(a.last) >= every
-	if !due || dirty < 2*a.cfg.CommitBytes && a.img.Committing() {
+	due := dirty >= a.cfg.CommitBytes || dirty > 0 && since >= every
+	if !due || dirty < 2*a.cfg.CommitBytes && !a.img.MayCommit() {
 		return nil
 	}
-	a.last = time.Now()
+	a.last, a.before = time.Now(), entries
 	return a.img.Commit(false)
 }

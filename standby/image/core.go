@@ -274,18 +274,26 @@ func (c *core) lowestFree() meta.Inode {
 	}
 }
 
+// age begins a new generation of changes, and returns the one that ended.
+func (c *core) age() (ended uint32) {
+	for _, t := range c.tables {
+		ended = t.age()
+	}
+	return ended
+}
+
 // addTotals notes what is to be added to a directory's totals.
 func (c *core) addTotals(dir meta.Inode, s *meta.Stats) {
 	p := c.dirs.get(uint64(dir))
 	if !p.val.present {
 		return
 	}
-	p.val.pending.Add(s)
 	if !p.val.unsettled {
-		p.val.unsettled = true
 		c.dirs.touch(p)
+		p.val.unsettled = true
 		c.later = append(c.later, p)
 	}
+	p.val.pending.Add(s)
 }
 
 // settle adds what is pending to the totals of all directories. Entries that
@@ -319,16 +327,6 @@ func (c *core) drop() {
 	clear(c.later)
 	c.later = c.later[:0]
 	clear(c.groups)
-}
-
-// flush encodes all dirty pages into out and returns the change of digest.
-func (c *core) flush(seq uint64, out *flushBatch) (diff Sum) {
-	c.settle()
-	for _, t := range c.tables {
-		diff = diff.plus(t.flush(seq, out))
-	}
-	c.dirty = 0
-	return diff
 }
 
 // digestScalars is the share of the single values that entries change.

@@ -62,7 +62,9 @@ type Image struct {
 	started    uint64 // last flush begun
 	done       uint64 // last flush known to be in the store
 	busy       chan error
-	batch      *flushBatch
+	running    *flush                // until busy tells its end
+	wanted     bool                  // a commit comes next
+	kept       int64                 // bytes that were dirty after the last flush began
 	void       atomic.Pointer[error] // why the state may not be used until Reset
 	views      map[uint64]int
 	counters   Counters
@@ -90,7 +92,7 @@ func Open(cfg Config) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{cfg: cfg, db: db, views: map[uint64]int{}, batch: &flushBatch{}}
+	img := &Image{cfg: cfg, db: db, views: map[uint64]int{}}
 	if err := img.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening image %s: %w", cfg.Dir, err), db.Close())
 	}
@@ -133,6 +135,7 @@ func (img *Image) restart(r *root) error {
 	}
 	img.started, img.done = r.ts, r.ts
 	img.durable, img.durableSum = r.pos, r.digest
+	img.kept, img.wanted = 0, false
 	img.void.Store(nil)
 	img.publish()
 	img.db.SetDiscardTs(r.ts)
@@ -266,6 +269,9 @@ func (img *Image) makeRoom() error {
 	if c.dirty > img.cfg.Cache/2 {
 		img.spill()
 	}
+	if err := img.trickle(); err != nil {
+		return err
+	}
 	img.trim()
 	return c.st.Err()
 }
@@ -276,6 +282,23 @@ func (img *Image) trim() {
 		img.reap(false)
 		img.core.evict(over+img.cfg.Cache/32, img.done)
 	}
+}
+
+// trickleShare of the cache is dirtied between two trickles.
+const trickleShare = 16
+
+// trickle writes what has not been changed lately, without committing it, when
+// enough was changed meanwhile and no other flush runs. So a commit under load
+// finds little left to write, and most pages are written once however long ago
+// the last commit was.
+func (img *Image) trickle() error {
+	if img.wanted || img.core.dirty-img.kept < img.cfg.Cache/trickleShare {
+		return nil
+	}
+	if err := img.reap(false); err != nil || img.busy != nil {
+		return err
+	}
+	return img.flushOlder(false, img.core.age())
 }
 
 // spill is State.Pause: it flushes, without committing, when changed pages
@@ -311,10 +334,10 @@ func (img *Image) flushForScan() {
 	}
 }
 
-// Commit makes the state and its position durable, together. It returns when
-// the changed pages are encoded; the store works on in the background, and
-// the next call waits for it and returns its error. The caller must hold no
-// lock; wait makes it return only when all is durable.
+// Commit makes the state and its position durable, together. It returns at once;
+// the changed pages are written in the background, and the next call waits for
+// that and returns its error. The caller must hold no lock; wait makes it return
+// only when all is durable.
 func (img *Image) Commit(wait bool) error {
 	img.writer.Lock()
 	defer img.writer.Unlock()
@@ -334,12 +357,14 @@ func (img *Image) commit(wait bool) error {
 	return nil
 }
 
-// Committing tells whether an earlier Commit is still being written.
-func (img *Image) Committing() bool {
+// MayCommit tells whether Commit would begin at once. If not, because something
+// is still being written, nothing else begins to be written before Commit.
+func (img *Image) MayCommit() bool {
 	img.writer.Lock()
 	defer img.writer.Unlock()
 	img.reap(false)
-	return img.busy != nil
+	img.wanted = img.busy != nil
+	return !img.wanted
 }
 
 // Dirty returns the bytes of cache that wait for a commit.
@@ -350,43 +375,31 @@ func (img *Image) Dirty() int64 {
 }
 
 // flush writes all dirty pages, in the background; with commit, the root too.
-func (img *Image) flush(commit bool) error {
+func (img *Image) flush(commit bool) error { return img.flushOlder(commit, math.MaxUint32) }
+
+// flushOlder is flush for pages not changed since generation before.
+func (img *Image) flushOlder(commit bool, before uint32) error {
 	if err := img.reap(true); err != nil {
 		return err
 	}
-	if err := checkRoom(img.cfg.Dir, img.core.dirty); err != nil {
+	c := img.core
+	if err := checkRoom(img.cfg.Dir, c.dirty); err != nil {
 		return err
 	}
-	f := img.batch
-	f.reset()
-	ts := img.started + 1
-	diff := img.core.flush(ts, f)
-	img.digests = img.digests.plus(diff)
-	img.started = ts
-	img.counters.Flushes++
-	img.counters.Keys += uint64(len(f.keys))
-	img.counters.Bytes += uint64(len(f.arena))
-	var r *root
+	f := &flush{ts: img.started + 1}
+	c.begin(f, before)
+	img.kept = c.dirty
 	if commit {
+		digest := img.digests.plus(c.digestScalars())
+		f.root = &root{ts: f.ts, pos: img.root.pos, pub: c.pub, priv: c.priv, digest: digest}
 		img.counters.Commits++
-		c := img.core
-		r = &root{ts: ts, pos: img.root.pos, pub: c.pub, priv: c.priv, digest: img.digests.plus(c.digestScalars())}
+		img.wanted = false
 	}
+	img.counters.Flushes++
+	img.started = f.ts
+	img.running = f
 	img.busy = make(chan error, 1)
-	go func(busy chan<- error) { busy <- img.write(f, r, ts) }(img.busy)
-	return nil
-}
-
-func (img *Image) write(f *flushBatch, r *root, ts uint64) error {
-	if err := writeBatch(img.db, img.cfg.Dir, f, ts); err != nil {
-		return fmt.Errorf("writing to image %s: %w", img.cfg.Dir, err)
-	}
-	if r == nil {
-		return nil
-	}
-	if err := writeRoot(img.db, img.cfg.Dir, r); err != nil {
-		return fmt.Errorf("committing to image %s: %w", img.cfg.Dir, err)
-	}
+	go func(busy chan<- error) { busy <- img.write(f) }(img.busy)
 	return nil
 }
 
@@ -405,7 +418,14 @@ func (img *Image) reap(wait bool) error {
 			return nil
 		}
 	}
-	img.busy = nil
+	f := img.running
+	img.busy, img.running = nil, nil
+	img.digests = img.digests.plus(f.diff)
+	img.counters.Keys += f.keys
+	img.counters.Bytes += f.bytes
+	for _, t := range img.core.tables {
+		t.flushed()
+	}
 	if err != nil {
 		img.setVoid(err)
 		return err
@@ -437,7 +457,7 @@ func (img *Image) discard() {
 func (img *Image) Digest() (meta.Version, Sum, error) {
 	img.writer.Lock()
 	defer img.writer.Unlock()
-	if err := img.commit(false); err != nil {
+	if err := img.commit(true); err != nil {
 		return 0, Sum{}, err
 	}
 	return img.root.pos.Version, img.digests.plus(img.core.digestScalars()), nil

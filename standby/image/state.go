@@ -722,18 +722,18 @@ func (t inodeTable) Alloc() meta.Inode {
 func (t inodeTable) Reserve(ino meta.Inode) {
 	p, i, bit := t.word(ino)
 	if p.val.words[i]&bit == 0 {
+		t.img.bitmap.touch(p)
 		p.val.words[i] |= bit
 		p.val.used++
-		t.img.bitmap.touch(p)
 	}
 }
 
 func (t inodeTable) Release(ino meta.Inode) {
 	p, i, bit := t.word(ino)
 	if p.val.words[i]&bit != 0 {
+		t.img.bitmap.touch(p)
 		p.val.words[i] &^= bit
 		p.val.used--
-		t.img.bitmap.touch(p)
 	}
 	t.img.freeFrom = min(t.img.freeFrom, uint32(ino>>6))
 }

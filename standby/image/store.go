@@ -48,14 +48,14 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 		WithValueThreshold(256 << 10). // must be below what a memtable takes at once
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(numMemTables).
-		WithNumLevelZeroTables(10).
+		WithNumLevelZeroTables(20).
 		WithNumLevelZeroTablesStall(30).
 		WithNumCompactors(2).
 		WithBaseTableSize(tableSize).
 		WithValueLogFileSize(16 << 20).
-		WithBlockCacheSize(blockCacheSize).
+		WithBlockCacheSize(0).
 		WithIndexCacheSize(indexCacheSize).
-		WithCompression(options.Snappy).
+		WithCompression(options.None).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false).
 		WithLogger(logger{log})
@@ -142,8 +142,8 @@ func (f *flushBatch) reset() {
 	f.arena, f.keys = f.arena[:0], f.keys[:0]
 }
 
-// writeBatch makes a flush durable.
-func writeBatch(db *badger.DB, dir string, f *flushBatch, ts uint64) error {
+// writeBatch writes pages; syncLogs makes them durable.
+func writeBatch(db *badger.DB, f *flushBatch, ts uint64) error {
 	wb := db.NewWriteBatchAt(ts)
 	defer wb.Cancel()
 	keys := make([]byte, 0, 9*len(f.keys))
@@ -160,7 +160,7 @@ func writeBatch(db *badger.DB, dir string, f *flushBatch, ts uint64) error {
 			return err
 		}
 	}
-	return flushed(wb, dir)
+	return wb.Flush()
 }
 
 // flushed ends a batch and makes it durable.

@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 )
 
 // codec says how the pages of one table are kept on disk and counted.
@@ -23,11 +24,13 @@ type page[P any] struct {
 	key      uint64
 	flushing uint64 // flush that carries its newest flushed content
 	mem      int32
+	gen      uint32 // the table's when it was changed last
+	wait     atomic.Uint32
 	dirty    bool
 	used     bool // since the clock hand last passed
-	stored   bool // the key exists in the store
+	stored   bool // the key exists in the store; the flush's while the page waits for it
 	val      P
-	sum      Sum // digest of the content last flushed
+	sum      Sum // digest of the content last flushed; as stored
 }
 
 // pageOverhead is about what the cache's own bookkeeping costs per page: the
@@ -49,6 +52,11 @@ type table[P any] struct {
 	ring     []*page[P] // of the pages, in clock order
 	hand     int
 	dirty    []*page[P]
+	gen      uint32     // counts flushes
+	queued   []*page[P] // of the running flush, whose own this and the next are
+	at       int        // in queued
+	emptying []*page[P] // resident pages that it found empty
+	early    *encoded   // what it gets from the writer
 	emptied  []*page[P] // resident pages flushed empty
 	bytes    int64      // of all its pages
 	mem      *int64     // of all tables
@@ -120,9 +128,13 @@ func (t *table[P]) create(key uint64) *page[P] {
 	return p
 }
 
-// touch marks a page dirty, and counts its memory again if what Edit gave out
+// touch must come before a change. It marks the page dirty, and counts its memory again if what Edit gave out
 // may have grown since.
 func (t *table[P]) touch(p *page[P]) {
+	if p.wait.Load() != notWaiting {
+		t.capture(p)
+	}
+	p.gen = t.gen
 	if !p.dirty {
 		p.dirty = true
 		t.dirty = append(t.dirty, p)
@@ -186,37 +198,10 @@ func (t *table[P]) add(p *page[P]) {
 	}
 }
 
-// flush encodes all dirty pages into out and returns how the digest changed.
-func (t *table[P]) flush(seq uint64, out *flushBatch) (diff Sum) {
-	for _, p := range t.dirty {
-		start := len(out.arena)
-		out.arena = t.encode(&p.val, out.arena)
-		empty := len(out.arena) == start
-		if !empty || p.stored {
-			out.add(t.prefix, p.key, start)
-		}
-		p.stored = !empty
-		if !empty {
-			t.last = max(t.last, p.key)
-		}
-		sum := t.digest(p.key, &p.val)
-		diff = diff.plus(sum).minus(p.sum)
-		p.sum = sum
-		p.dirty = false
-		p.flushing = seq
-		if t.resident && empty {
-			t.emptied = append(t.emptied, p)
-		}
-	}
-	clear(t.dirty)
-	t.dirty = t.dirty[:0]
-	return diff
-}
-
 // sweep drops the resident pages that were flushed empty and still are.
 func (t *table[P]) sweep() {
 	for _, p := range t.emptied {
-		if p.dirty || p.stored || t.pages.find(p.key) != p {
+		if p.dirty || p.wait.Load() != notWaiting || p.stored || t.pages.find(p.key) != p {
 			continue
 		}
 		t.forget(p)
@@ -292,7 +277,10 @@ func (t *table[P]) keys() []uint64 {
 
 // anyTable is what the image does with every table.
 type anyTable interface {
-	flush(seq uint64, out *flushBatch) Sum
+	queue(ts uint64, before uint32, early *encoded)
+	encodeQueued(out *flushBatch, diff *Sum) bool
+	flushed()
+	age() uint32
 	sweep()
 	evict(want int64, done uint64)
 	drop()
@@ -305,6 +293,12 @@ type anyTable interface {
 
 func (t *table[P]) id() byte         { return t.prefix }
 func (t *table[P]) isResident() bool { return t.resident }
+
+// age begins a new generation of changes and returns the one that ended.
+func (t *table[P]) age() uint32 {
+	t.gen++
+	return t.gen - 1
+}
 
 func (t *table[P]) setLast(key uint64) { t.last = key }
 

@@ -37,6 +37,15 @@ type Result struct {
 // Rate is in entries per second.
 func (r *Result) Rate() float64 { return float64(r.Entries) / max(r.Took.Seconds(), 1e-9) }
 
+// commitEvery is how much work a crash may cost: the files are there, and what
+// is not committed is written but once.
+const commitEvery = time.Minute
+
+// ApplyConfig is how Files applies.
+func ApplyConfig(commitBytes int64) apply.Config {
+	return apply.Config{CommitEvery: commitEvery, CommitBytes: commitBytes}
+}
+
 // Files applies what follows the image in changelog files, given in any order,
 // and commits. Entries that the image has are passed over. When an entry is
 // missing or cannot be applied, the image is left at the version before it.
@@ -49,7 +58,7 @@ func Files(ctx context.Context, img *image.Image, opt Options, paths ...string) 
 	open := func(_ context.Context, from meta.Version) (apply.Source, error) {
 		return openSource(from, opt, paths, &res)
 	}
-	err := apply.New(img, open, apply.Config{CommitBytes: opt.CommitBytes}).Run(ctx)
+	err := apply.New(img, open, ApplyConfig(opt.CommitBytes)).Run(ctx)
 	res.To = img.Position().Version
 	res.Entries, res.Took = uint64(res.To-res.From), time.Since(start)
 	if err == nil && res.To < opt.Until {
