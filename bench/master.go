@@ -31,6 +31,7 @@ type master struct {
 	began    time.Time
 	log      bytes.Buffer
 	samples  []Sample
+	own      int64  // most bytes that are no mapped files
 	replay   moment // when the replay began
 	replayed moment // and ended
 }
@@ -100,6 +101,7 @@ func runMaster(ctx context.Context, dir string, in input) (Result, error) {
 	}
 	res.Seconds = m.replayed.at.Sub(m.replay.at).Seconds()
 	res.CPU = (m.replayed.cpu - m.replay.cpu).Seconds()
+	res.Own = m.own
 	res.Memory = usage.Maxrss << 10
 	res.Samples = m.samples
 	return res, nil
@@ -142,7 +144,9 @@ func (m *master) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			m.samples = append(m.samples, Sample{At: now.Sub(m.began).Seconds(), Memory: residentBytes(strconv.Itoa(m.cmd.Process.Pid))})
+			all, own := residentBytes(strconv.Itoa(m.cmd.Process.Pid))
+			m.own = max(m.own, own)
+			m.samples = append(m.samples, Sample{At: now.Sub(m.began).Seconds(), Memory: all})
 		}
 	}
 }

@@ -36,6 +36,7 @@ type meter struct {
 	quit    chan struct{}
 	sampler sync.WaitGroup
 	samples []Sample
+	own     int64 // most bytes that are no mapped files
 
 	mu      sync.Mutex
 	running bool
@@ -73,7 +74,9 @@ func (m *meter) sample() {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		m.samples = append(m.samples, Sample{time.Since(m.began).Seconds(), m.done.Load(), residentBytes("self")})
+		all, own := residentBytes("self")
+		m.own = max(m.own, own)
+		m.samples = append(m.samples, Sample{time.Since(m.began).Seconds(), m.done.Load(), all})
 		select {
 		case <-m.quit:
 			return
@@ -117,7 +120,7 @@ func (m *meter) stop() error {
 	m.sampler.Wait()
 	m.end = Result{
 		Done: m.done.Load(), Seconds: took.Seconds(), CPU: (cpu - m.cpu).Seconds(),
-		Memory: peak, Written: written - m.written, Samples: m.samples, Latency: percentiles(m.batches),
+		Memory: peak, Own: m.own, Written: written - m.written, Samples: m.samples, Latency: percentiles(m.batches),
 	}
 	return nil
 }
@@ -179,21 +182,24 @@ func procNumber(path, name string, unit int64) (int64, error) {
 	return 0, fmt.Errorf("%s has no %s", path, name)
 }
 
-// residentBytes of a process; 0 when it has ended.
-func residentBytes(pid string) int64 {
+// residentBytes of a process, and those of them that are no files mapped into
+// it: what the kernel cannot take back. 0 when it has ended.
+func residentBytes(pid string) (all, own int64) {
 	text, err := os.ReadFile("/proc/" + pid + "/statm")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	fields := bytes.Fields(text)
-	if len(fields) < 2 {
-		return 0
+	if len(fields) < 3 {
+		return 0, 0
 	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
+	all, allErr := strconv.ParseInt(string(fields[1]), 10, 64)
+	shared, err := strconv.ParseInt(string(fields[2]), 10, 64)
+	if allErr != nil || err != nil {
+		return 0, 0
 	}
-	return pages * int64(os.Getpagesize())
+	page := int64(os.Getpagesize())
+	return all * page, (all - shared) * page
 }
 
 // diskUse is what a directory takes on the disk.

@@ -22,6 +22,7 @@ type Result struct {
 	Latency Latency  `json:"latency"`
 	CPU     float64  `json:"cpu_seconds"`
 	Memory  int64    `json:"peak_bytes"`            // resident
+	Own     int64    `json:"own_peak_bytes"`        // of them, what is no mapped file; looked at now and then
 	Written int64    `json:"written_bytes"`         // to disks; 0 where it is not known
 	Image   int64    `json:"image_bytes,omitempty"` // on the disk afterwards
 	Inodes  int64    `json:"inodes,omitempty"`      // in it
@@ -147,9 +148,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(out, "%s\n", r.Machine)
 	fmt.Fprintf(out, "mix %s, seed %d, %d entries, %.1f MB; cache %d MiB, sync %s; rounds %d, medians by rate\n\n",
 		r.Mix, r.Seed, r.Entries, float64(r.Bytes)/1e6, r.Cache>>20, r.Sync, r.Rounds)
-	fmt.Fprintf(out, "%-13s %10s %7s %9s %9s %9s %7s %8s %9s %9s\n", "stage", "entries/s", "MB/s",
-		"p50 ms", "p99 ms", "max ms", "CPU s", "peak MiB", "written B", "image B")
-	fmt.Fprintf(out, "%-13s %10s %7s %9s %9s %9s %7s %8s %9s %9s\n", "", "", "", "", "", "", "", "", "per entry", "per inode")
+	fmt.Fprintf(out, "%-13s %10s %7s %9s %9s %9s %7s %8s %8s %9s %9s\n", "stage", "entries/s", "MB/s",
+		"p50 ms", "p99 ms", "max ms", "CPU s", "peak MiB", "own MiB", "written B", "image B")
+	fmt.Fprintf(out, "%-13s %10s %7s %9s %9s %9s %7s %8s %8s %9s %9s\n", "", "", "", "", "", "", "", "", "", "per entry", "per inode")
 	for _, s := range r.stages() {
 		writeRow(out, r.Median(s))
 	}
@@ -178,6 +179,6 @@ func writeRow(w io.Writer, m *Result) {
 	if m.Inodes > 0 && m.Image > 0 {
 		image = fmt.Sprintf("%.1f", float64(m.Image)/float64(m.Inodes))
 	}
-	fmt.Fprintf(w, "%-13s %10.0f %7.1f %9s %9s %9s %7.2f %8d %9s %9s\n", m.Stage, m.Rate(), float64(m.Bytes)/1e6/max(m.Seconds, 1e-9),
-		latencies[0], latencies[1], latencies[2], m.CPU, m.Memory>>20, written, image)
+	fmt.Fprintf(w, "%-13s %10.0f %7.1f %9s %9s %9s %7.2f %8d %8d %9s %9s\n", m.Stage, m.Rate(), float64(m.Bytes)/1e6/max(m.Seconds, 1e-9),
+		latencies[0], latencies[1], latencies[2], m.CPU, m.Memory>>20, m.Own>>20, written, image)
 }

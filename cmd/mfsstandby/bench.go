@@ -27,8 +27,9 @@ same rounds.
 
 Latency is per batch: of parse, read and consume the time it takes, of publish until it is acknowledged,
 of apply and pipeline from reading it until it can be read in the image; of reads it is that of looking
-up an inode while entries are applied at full speed. Peak memory is what is resident;
-for parse that holds the file.`,
+up an inode while entries are applied at full speed. Peak memory is what is resident,
+mapped tables of the image included, which the kernel takes back when it needs room; own memory is
+the rest. For parse it holds the file.`,
 		examples: `mfsstandby bench replay --entries 3000000 --mix mixed --against mfsmaster --rounds 3
 mfsstandby bench replay --stage apply --cache 64M --json
 mfsstandby bench replay --changelog changelog.0.mfs --metadata metadata.mfs.back --plot replay.svg`,
