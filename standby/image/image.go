@@ -251,6 +251,7 @@ func (img *Image) propose(f func(*meta.State, Position) (Position, error)) (Posi
 	img.shared.Lock()
 	defer img.shared.Unlock()
 	pos, err := f(img.core.st, img.root.pos)
+	img.core.settle()
 	if err == nil {
 		err = img.core.st.Err()
 	}
@@ -284,15 +285,19 @@ func (img *Image) trim() {
 	}
 }
 
-// trickleShare of the cache is dirtied between two trickles.
-const trickleShare = 16
+// trickleShare of the cache is dirtied between two trickles, at least
+// trickleLeast bytes.
+const (
+	trickleShare = 16
+	trickleLeast = 4 << 20
+)
 
 // trickle writes what has not been changed lately, without committing it, when
 // enough was changed meanwhile and no other flush runs. So a commit under load
 // finds little left to write, and most pages are written once however long ago
 // the last commit was.
 func (img *Image) trickle() error {
-	if img.wanted || img.core.dirty-img.kept < img.cfg.Cache/trickleShare {
+	if img.wanted || img.core.dirty-img.kept < max(img.cfg.Cache/trickleShare, trickleLeast) {
 		return nil
 	}
 	if err := img.reap(false); err != nil || img.busy != nil {
