@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"mfsstandby/replicator/tap"
 	"mfsstandby/standby"
 	"mfsstandby/standby/image"
 )
@@ -50,6 +51,7 @@ type ReplayConfig struct {
 	Metadata   string   // file that Changelog continues
 	Cache      int64    // bytes; default image.DefaultCache
 	Sync       string   // "always" (default) or "interval": see the commands' --sync
+	Batch      int      // entries per message of publish, at most; default as many as a message takes
 	Rounds     int      // default 1
 	Stages     []Stage  // default: all
 	Against    bool     // run mfsmaster -a in each round
@@ -85,9 +87,12 @@ func (c *ReplayConfig) Validate() error {
 	setDefault(&c.Cache, image.DefaultCache)
 	setDefault(&c.Sync, "always")
 	setDefault(&c.Rounds, 1)
+	setDefault(&c.Batch, tap.MaxBatchEntries)
 	switch {
 	case (c.Changelog == "") != (c.Metadata == ""):
 		return errors.New("a changelog and the metadata file that it continues are given together")
+	case c.Batch < 1:
+		return fmt.Errorf("batches of %d entries: give a number of at least 1", c.Batch)
 	case c.Rounds < 1:
 		return fmt.Errorf("%d rounds: give a number of at least 1", c.Rounds)
 	case c.Sync != "always" && c.Sync != "interval":
@@ -165,7 +170,7 @@ func (c *ReplayConfig) round(ctx context.Context, dir string, in input, round in
 			}
 		}
 		c.tell("round %d of %d: %s", round, c.Rounds, s)
-		res, err := c.child(ctx, job{Stage: s, Input: in, Dir: work, Cache: c.Cache, SyncAlways: c.Sync == "always"}, round)
+		res, err := c.child(ctx, job{Stage: s, Input: in, Dir: work, Cache: c.Cache, SyncAlways: c.Sync == "always", Batch: c.Batch}, round)
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", s, err)
 		}
@@ -230,6 +235,7 @@ type job struct {
 	Dir        string // shared by the jobs of a round
 	Cache      int64
 	SyncAlways bool
+	Batch      int
 }
 
 // RunJob runs the stage described in the file at path, and writes its Result

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mfsstandby/changelog"
@@ -141,11 +142,13 @@ func (r *stageRun) publish(ctx context.Context) error {
 		return err
 	}
 	err = r.eachBatch(ctx, func(b tap.Batch) error {
-		waiting = append(waiting, published{time.Now(), b.Entries[len(b.Entries)-1].Version + 1, len(b.Entries)})
-		if err := errors.Join(w.Append(ctx, b.Entries, b.Received), w.Sync()); err != nil {
-			return err
+		for part := range slices.Chunk(b.Entries, r.Batch) {
+			waiting = append(waiting, published{time.Now(), part[len(part)-1].Version + 1, len(part)})
+			if err := errors.Join(w.Append(ctx, part, b.Received), w.Sync()); err != nil {
+				return err
+			}
+			acked()
 		}
-		acked()
 		return nil
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"mfsstandby/bench"
 	"mfsstandby/bench/sample"
+	"mfsstandby/replicator/tap"
 	"mfsstandby/standby/image"
 )
 
@@ -46,6 +47,7 @@ func setupBenchReplay(f *pflag.FlagSet) runFunc {
 	f.StringVar(&cfg.Metadata, "metadata", "", "metadata file that --changelog continues")
 	cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
 	sync := addSyncFlag(f)
+	f.IntVar(&cfg.Batch, "batch", tap.MaxBatchEntries, "most entries per message of publish")
 	f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
 	stages := f.StringSlice("stage", nil, "stages to run (default: all)")
 	against := f.String("against", "", "mfsmaster: let the stock master replay the same file in each round")
