@@ -238,7 +238,7 @@ func (r *readsRun) measureMix(ctx context.Context, srv *readServer, load *readLo
 	}
 	res.CPU = (processTime(srv.pid()) - cpu).Seconds()
 	res.Entries = srv.fed() - fed
-	res.Memory = residentBytes(fmt.Sprint(srv.pid()))
+	res.Memory, _ = residentBytes(fmt.Sprint(srv.pid()))
 	return res, nil
 }
 
