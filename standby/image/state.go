@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 
 	"mfsstandby/changelog/meta"
@@ -59,14 +60,24 @@ func (t nodeTable) Get(ino meta.Inode) (meta.Node, bool) {
 	return *n, n.Type != meta.TypeNone
 }
 
-// Peek returns a node itself, for reading while the state does not change.
-func (t nodeTable) Peek(ino meta.Inode) (*meta.Node, bool) {
-	key, i := nodeKey(ino)
-	n := &view(t.accessor, t.img.nodes, key).n[i]
-	if n.Type == meta.TypeNone {
-		return nil, false
+// PeekAll appends the nodes that names lead to, nil where there is none, for
+// reading while the state does not change. Finding several at once takes less
+// time than one after the other: the processor waits for all of them together.
+func (t nodeTable) PeekAll(list []*meta.Node, names []meta.Edge) []*meta.Node {
+	start := len(list)
+	for i := range names {
+		key, at := nodeKey(names[i].Child)
+		list = append(list, &view(t.accessor, t.img.nodes, key).n[at])
 	}
-	return n, true
+	var ends uint64 // a node is in two cache lines: look at the second, too
+	for i, n := range list[start:] {
+		ends |= n.Length
+		if n.Type == meta.TypeNone {
+			list[start+i] = nil
+		}
+	}
+	runtime.KeepAlive(ends)
+	return list
 }
 
 func (t nodeTable) Edit(ino meta.Inode) (*meta.Node, bool) {

@@ -47,7 +47,7 @@ func (c *conn) readdir() error {
 	}
 	d, _ := c.st.Dirs.Get(ino)
 	l := &c.lister
-	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], order: l.order}
+	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], nodes: l.nodes[:0], order: l.order}
 	if d.Elements <= inlineNames {
 		l.append(ino, &n)
 		clear(l.edges) // they alias the image
@@ -94,7 +94,8 @@ type listing struct {
 	client wire.Release
 	edges  []meta.Edge // scratch
 	order  order
-	left   uint32 // entries that may still be given
+	nodes  []*meta.Node // scratch
+	left   uint32       // entries that may still be given
 
 	isKept bool        // the names are those in kept
 	kept   []meta.Edge // from the cursor on
@@ -136,38 +137,49 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 		l.list(ino)
 		edges, begun = l.edges, cursor < cursorFirst
 	}
-	for i := range edges {
-		e := &edges[i]
-		if begun = begun || e.ID >= cursor; !begun {
-			continue
+	for !begun && len(edges) > 0 {
+		if begun = edges[0].ID >= cursor; !begun {
+			edges = edges[1:]
 		}
-		child := l.node(e.Child)
-		if child == nil {
-			continue
-		}
-		if !l.take() {
-			return
-		}
-		l.entry(e.Name, e.Child, child, n)
+	}
+	for len(edges) > 0 && l.left > 0 {
+		some := min(len(edges), nodesAtOnce, int(l.left))
+		l.some(edges[:some], n)
+		edges = edges[some:]
 	}
 }
+
+// nodesAtOnce is how many nodes are looked up together.
+const nodesAtOnce = 64
 
 // fastNodes is the part of an image that gives nodes without copying them.
 type fastNodes interface {
-	Peek(ino meta.Inode) (*meta.Node, bool) // valid while the state does not change; not to be changed
+	// PeekAll appends the nodes that names lead to, nil where there is none.
+	// They are valid while the state does not change, and not to be changed.
+	PeekAll(list []*meta.Node, names []meta.Edge) []*meta.Node
 }
 
-// node returns a node, nil if there is none.
-func (l *listing) node(ino meta.Inode) *meta.Node {
+// some appends entries for names of a directory; those without a node are
+// left out.
+func (l *listing) some(edges []meta.Edge, dir *meta.Node) {
 	if fast, ok := l.st.Nodes.(fastNodes); ok {
-		n, _ := fast.Peek(ino)
-		return n
+		l.nodes = fast.PeekAll(l.nodes[:0], edges)
+	} else {
+		l.nodes = l.nodes[:0]
+		for i := range edges {
+			if n, ok := l.st.Nodes.Get(edges[i].Child); ok {
+				l.nodes = append(l.nodes, &n)
+			} else {
+				l.nodes = append(l.nodes, nil)
+			}
+		}
 	}
-	n, ok := l.st.Nodes.Get(ino)
-	if !ok {
-		return nil
+	for i, n := range l.nodes {
+		if n != nil && l.take() {
+			l.entry(edges[i].Name, edges[i].Child, n, dir)
+		}
 	}
-	return &n
+	clear(l.nodes)
 }
 
 func (l *listing) take() bool {
