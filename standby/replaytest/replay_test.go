@@ -29,7 +29,7 @@ const maxShown = 60
 
 func TestReplay(t *testing.T) {
 	var all []capture
-	for _, name := range []string{"3.0.117-a", "4.59.2-a", "1.6.27-a", "2.0.91-a"} {
+	for _, name := range []string{"3.0.117-a", "4.59.2-a", "1.6.27-a", "1.6.27-b", "2.0.91-a", "2.0.91-b"} {
 		files := "../metafile/testdata/" + name
 		all = append(all, capture{
 			name:      name,
