@@ -24,6 +24,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/image", []string{module + "replicator", module + "standby/apply", "github.com/nats-io"}},
 		{"standby/metafile", []string{module + "replicator", module + "standby/image", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/apply", []string{module + "replicator", module + "standby/metafile", "github.com/nats-io"}},
+		{"standby/charts", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"standby/exports", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
 		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},

@@ -51,6 +51,7 @@ type clientFlags struct {
 	exports *string
 	maxLag  *time.Duration
 	primary locate.Config
+	state   string
 }
 
 func addClientFlags(f *pflag.FlagSet) *clientFlags {
@@ -61,28 +62,43 @@ func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	f.StringVar(&c.primary.Path, "primary-export", locate.DefaultPath, "a directory that the primary exports to this host")
 	f.StringVar(&c.primary.Password, "primary-password", "", "password of that export; better in the configuration file than here")
 	c.maxLag = f.Duration("max-lag", 0, "turn mounts away, as a master that is not ready, while the image is further behind; 0 is never")
+	f.StringVar(&c.state, "master-list", listMaster, "what mfscli shows of this standby: \"master\", all sections, or \"follower\", its state and charts only")
 	return c
 }
 
+// What a standby calls itself in mfscli's list of masters.
+const (
+	listMaster   = "master"
+	listFollower = "follower"
+)
+
 func (c *clientFlags) check() error {
+	if c.state != listMaster && c.state != listFollower {
+		return usagef("--master-list %s: give %s or %s", c.state, listMaster, listFollower)
+	}
 	if *c.maxLag < 0 {
 		return usagef("--max-lag %v: give a time, or 0 for never", *c.maxLag)
 	}
 	return nil
 }
 
-// locator adds the part that asks the primary where chunks are. primary is
-// the host that is followed, HOST[:9419], if there is one. Without a primary
-// nobody is asked, and files cannot be read.
-func (d *daemon) locator(c *clientFlags, primary string, s *standby.Standby) (*locate.Locator, error) {
-	cfg := c.primary
-	if cfg.Address == "" && primary != "" {
-		host, _, err := net.SplitHostPort(primary)
-		if err != nil {
-			host = strings.Trim(primary, "[]")
-		}
-		cfg.Address = net.JoinHostPort(host, "9421")
+// setPrimary sets whom to ask what only a running master knows. primary is the
+// host that is followed, HOST[:9419], if there is one.
+func (c *clientFlags) setPrimary(primary string) {
+	if c.primary.Address != "" || primary == "" {
+		return
 	}
+	host, _, err := net.SplitHostPort(primary)
+	if err != nil {
+		host = strings.Trim(primary, "[]")
+	}
+	c.primary.Address = net.JoinHostPort(host, "9421")
+}
+
+// locator adds the part that asks the primary where chunks are. Without a
+// primary nobody is asked, and files cannot be read.
+func (d *daemon) locator(c *clientFlags, s *standby.Standby) (*locate.Locator, error) {
+	cfg := c.primary
 	if cfg.Address == "" {
 		d.log.Info("nobody tells where chunks are, so clients cannot read files: give --primary-clients")
 		return nil, nil
@@ -131,13 +147,14 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	locator, err := d.locator(c, primary, s)
+	c.setPrimary(primary)
+	locator, err := d.locator(c, s)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log}
+	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower}
 	if locator != nil {
-		cfg.Locator, cfg.Primary = locator, primarySpace{locator}
+		cfg.Locator, cfg.Primary, cfg.Asker = locator, primarySpace{locator}, locate.NewAsker(c.primary.Address, nil)
 	}
 	srv, err := server.New(cfg)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 //
 //	release:32 memory:64 syscpu:64 usercpu:64 total:64 avail:64 free:64 trash:64 trashnodes:32 held:64 heldnodes:32
 //	nodes:32 dirs:32 files:32 chunks:32 copies:32 markedcopies:32 stored:32 storetime:32 storestatus:8
-//	state:32=FFFFFFFF leader:32 statechanged:32 version:64 exports:64 usec:64 0:32
+//	state:32=FFFFFFFF leader:32 statechanged:32 version:64 exports:64 usec:64 applied:32
 type MasterInfo struct {
 	Release                     Release
 	Memory                      uint64 // bytes
@@ -26,6 +26,7 @@ type MasterInfo struct {
 	Version                     meta.Version
 	Exports                     uint64 // checksum of the rules
 	Micros                      uint64 // Unix time
+	Applied                     uint32 // Unix time up to which it has the leader's changes; 0 if it is the leader
 }
 
 // NoMasterState is the State of a master that is not one of several.
@@ -50,7 +51,7 @@ func (p *MasterInfo) Append(e *Encoder) {
 	e.U64(uint64(p.Version))
 	e.U64(p.Exports)
 	e.U64(p.Micros)
-	e.U32(0)
+	e.U32(p.Applied)
 	e.End()
 }
 
@@ -66,8 +67,7 @@ func (p *MasterInfo) Decode(d *Decoder) error {
 	}
 	p.StoreStatus = d.U8()
 	p.State, p.Leader, p.StateChanged = d.U32(), d.U32(), d.U32()
-	p.Version, p.Exports, p.Micros = meta.Version(d.U64()), d.U64(), d.U64()
-	d.U32()
+	p.Version, p.Exports, p.Micros, p.Applied = meta.Version(d.U64()), d.U64(), d.U64(), d.U32()
 	return d.End()
 }
 

@@ -194,6 +194,18 @@ func (img *Image) Stats() (c Counters, cached, dirty int64) {
 	return img.counters, img.core.mem, img.core.dirty
 }
 
+// CacheBytes returns the bytes that the pages of each table take in the cache
+// now, by the table's prefix in the store.
+func (img *Image) CacheBytes() map[byte]int64 {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	sizes := map[byte]int64{}
+	for _, t := range img.core.tables {
+		sizes[t.id()] = t.cached()
+	}
+	return sizes
+}
+
 // Update changes the state: f gets it at the image's position and returns
 // where it took it. Readers see all of f's work or none. If f fails the image
 // refuses further work until Reset.

@@ -288,10 +288,12 @@ type anyTable interface {
 	loadStored(key uint64, value []byte) error
 	isResident() bool
 	held() int64
+	cached() int64
 	setLast(key uint64)
 }
 
 func (t *table[P]) id() byte         { return t.prefix }
+func (t *table[P]) cached() int64    { return t.bytes }
 func (t *table[P]) isResident() bool { return t.resident }
 
 // age begins a new generation of changes and returns the one that ended.

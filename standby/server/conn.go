@@ -73,8 +73,9 @@ type conn struct {
 	scratch []byte
 	lister  listing
 
-	parked []parked   // reads that wait for the end of a write
-	waits  []lockWait // for locks
+	parked []parked     // reads that wait for the end of a write
+	waits  []lockWait   // for locks
+	owed   atomic.Int32 // answers to information requests, before which no NOP may come
 
 	lastRead, lastWrite time.Time
 	deadline            time.Time // of the read; zero: to be set
@@ -213,7 +214,7 @@ func (c *conn) tick() error {
 	if now.Sub(c.lastRead) > silence {
 		return fmt.Errorf("silent for %v", silence)
 	}
-	if c.state != tools && now.Sub(c.lastWrite) >= keepalive {
+	if c.state != tools && now.Sub(c.lastWrite) >= keepalive && !c.owes() {
 		c.out.Begin(wire.Nop)
 		c.out.U32(0)
 		c.out.End()
@@ -229,6 +230,17 @@ func (c *conn) tick() error {
 		}
 	}
 	return c.send()
+}
+
+// owes tells whether the answer to an information request is on its way:
+// mfscli takes a NOP before it for a wrong answer.
+func (c *conn) owes() bool {
+	if c.owed.Load() > 0 {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.async) > 0
 }
 
 // grow makes room for the packet at hand, of which the header may be missing.
@@ -443,6 +455,7 @@ func (c *conn) write(b []byte) error {
 	}
 	n, err := c.nc.Write(b)
 	c.srv.counters.sent.Add(uint64(n))
+	c.srv.info.sent.Add(countPackets(b))
 	return err
 }
 

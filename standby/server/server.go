@@ -44,6 +44,12 @@ type Config struct {
 	Locator Locator
 	// Primary tells what only a running master knows; nil is nothing.
 	Primary Primary
+	// Asker asks the running master what information requests want to know of
+	// it; nil is nobody.
+	Asker Asker
+	// Follower makes the server call itself a follower in the list of masters.
+	// Stock mfscli then shows no more than that and charts of it.
+	Follower bool
 
 	MaxConns   int   // connections at once; 0 means DefaultMaxConns
 	MaxBuffers int64 // bytes in buffers of all connections beyond a small one each; 0 means DefaultMaxBuffers
@@ -74,6 +80,7 @@ type Server struct {
 	locks    locks
 	pages    pages
 	counters counters
+	info     info
 	buffers  atomic.Int64    // bytes counted against MaxBuffers
 	locating atomic.Int32    // questions to the Locator
 	waiting  atomic.Int32    // jobs
@@ -104,6 +111,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "server"), conns: map[*conn]struct{}{}, jobs: make(chan struct{}, maxJobs), handlers: newTable()}
 	s.sessions.init(s.reserve)
+	s.info.init(time.Now())
 	s.locks.byInode = map[meta.Inode][]localLock{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -116,6 +124,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	var beside sync.WaitGroup
 	beside.Go(func() { s.tidy(ctx) })
+	beside.Go(func() { s.measure(ctx) })
 	beside.Go(func() {
 		<-ctx.Done()
 		l.Close()
@@ -251,4 +260,11 @@ type Space struct{ Total, Avail, Free uint64 }
 // knows. It must answer at once, from what it learnt before.
 type Primary interface {
 	Space() Space
+}
+
+// Asker asks a running master.
+type Asker interface {
+	// Ask returns the payload of its answer to a request of type t, nil if
+	// there is none. It takes less than a second.
+	Ask(t wire.Type, body []byte) []byte
 }

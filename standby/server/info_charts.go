@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"mfsstandby/replicator/wire"
+	"mfsstandby/standby/charts"
+)
+
+// info is what a server keeps for information requests.
+type info struct {
+	charts             *charts.Charts
+	asking             atomic.Int32
+	sent               atomic.Uint64 // packets
+	userCPU, systemCPU atomic.Uint64 // seconds per second of the last minute, in 10^-9
+
+	mu      sync.Mutex    // guards what follows
+	count   *census       // the last one; nil: none yet
+	running chan struct{} // of the one being made, closed at its end; nil: none is
+}
+
+func (i *info) init(now time.Time) { i.charts = charts.New(now) }
+
+// totals are counters since the start.
+type totals struct {
+	user, system    time.Duration // of processor time
+	ops             [statKinds]uint64
+	packets, sent   uint64
+	received, wrote uint64 // bytes
+}
+
+func (s *Server) totals() totals {
+	c := &s.counters
+	t := totals{packets: c.packets.Load(), sent: s.info.sent.Load(), received: c.received.Load(), wrote: c.sent.Load()}
+	for i := range c.stats {
+		t.ops[i] = c.stats[i].Load()
+	}
+	var use syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) == nil {
+		t.user, t.system = time.Duration(use.Utime.Nano()), time.Duration(use.Stime.Nano())
+	}
+	return t
+}
+
+// measure puts a sample into the charts at each full minute.
+func (s *Server) measure(ctx context.Context) {
+	last, at := s.totals(), time.Now()
+	for {
+		now := time.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(now.Truncate(time.Minute).Add(time.Minute).Sub(now)):
+		}
+		t, now := s.totals(), time.Now()
+		s.sample(&last, &t, now.Sub(at), now.Add(-time.Minute))
+		last, at = t, now
+	}
+}
+
+// sample adds what happened between two readings of the counters.
+func (s *Server) sample(from, to *totals, took time.Duration, minute time.Time) {
+	d := charts.Unknown()
+	user, system := to.user-from.user, to.system-from.system
+	d[charts.UserCPU], d[charts.SystemCPU] = uint64(user.Microseconds()), uint64(system.Microseconds())
+	if took > 0 {
+		s.info.userCPU.Store(uint64(float64(user) / took.Seconds()))
+		s.info.systemCPU.Store(uint64(float64(system) / took.Seconds()))
+	}
+	for i := range to.ops {
+		d[charts.Operations+i] = to.ops[i] - from.ops[i]
+	}
+	if resident, virtual := memoryInUse(); resident > 0 {
+		d[charts.ResidentMemory], d[charts.VirtualMemory] = resident, virtual
+	}
+	d[charts.PacketsReceived], d[charts.PacketsSent] = to.packets-from.packets, to.sent-from.sent
+	d[charts.BytesReceived], d[charts.BytesSent] = to.received-from.received, to.wrote-from.wrote
+	if s.cfg.Primary != nil {
+		if sp := s.cfg.Primary.Space(); sp.Total > 0 {
+			d[charts.UsedSpace], d[charts.TotalSpace] = sp.Total-min(sp.Avail, sp.Total), sp.Total
+		}
+	}
+	for _, series := range [...]int{ // a standby does nothing to chunks
+		charts.DeleteTried, charts.ReplicateTried, charts.CreateTried, charts.ChangeTried, charts.DeleteOK, charts.DeleteError,
+		charts.ReplicateOK, charts.ReplicateError, charts.CreateOK, charts.CreateError, charts.ChangeOK, charts.ChangeError,
+	} {
+		d[series] = 0
+	}
+	s.info.charts.Add(d, minute)
+}
+
+// infoChart draws a picture.
+func (c *conn) infoChart() error {
+	var p wire.ChartRequest
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	return c.beside(func(e *wire.Encoder) error {
+		e.Begin(wire.InfoChart.Reply())
+		e.Bytes(c.srv.info.charts.PNG(p.Chart, int(p.Width), int(p.Height)))
+		e.End()
+		return nil
+	})
+}
+
+func (c *conn) infoChartData() error {
+	var p wire.ChartRequest
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	c.out.Begin(wire.InfoChartData.Reply())
+	c.out.Buf = c.srv.info.charts.AppendData(c.out.Buf, p.Chart, p.Max())
+	c.out.End()
+	return nil
+}
+
+func (c *conn) infoMonotonic() error {
+	if err := c.empty(); err != nil {
+		return err
+	}
+	c.out.Begin(wire.InfoMonotonic.Reply())
+	c.out.Buf = c.srv.info.charts.AppendTotals(c.out.Buf)
+	c.out.End()
+	return nil
+}

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/wire"
+	"mfsstandby/standby/image"
+)
+
+// infoClasses lists the storage classes, with the files and directories of
+// each as the image counts them. How many copies chunks have, and which
+// chunkservers there are for them, is what the primary says; without it no
+// chunk has a copy.
+func (c *conn) infoClasses() error {
+	if err := c.empty(); err != nil {
+		return err
+	}
+	seen, s := c.seen, c.srv
+	return c.beside(func(e *wire.Encoder) error {
+		servers, live := classesOf(s.ask(wire.InfoClasses, nil))
+		var count *census
+		if live == nil {
+			count = s.census()
+		}
+		return s.read(seen, func(st *meta.State, _ image.Position) error {
+			e.Begin(wire.InfoClasses.Reply())
+			e.U16(servers)
+			for id, class := range st.Classes.Scan(1) {
+				a := classInfo(id, &class)
+				if l := live[id]; l != nil && sameClass(&a, l) {
+					a = *l
+					a.Files, a.Dirs = uint32(class.Files), uint32(class.Directories)
+				} else if count != nil {
+					a.Under, a.UnderArch = count.classes[id].keep, count.classes[id].arch
+				}
+				a.Append(e)
+			}
+			e.End()
+			return nil
+		})
+	})
+}
+
+// classesOf reads the primary's list of classes.
+func classesOf(payload []byte) (servers uint16, live map[uint8]*wire.ClassInfo) {
+	if payload == nil {
+		return 0, nil
+	}
+	d := wire.NewDecoder(payload)
+	servers = d.U16()
+	live = map[uint8]*wire.ClassInfo{}
+	for d.Len() > 0 {
+		a := &wire.ClassInfo{}
+		if a.Decode(d) != nil {
+			return 0, nil // another release's form
+		}
+		live[a.ID] = a
+	}
+	return servers, live
+}
+
+// sameClass tells whether the primary speaks of the class that the image has,
+// which may be a moment behind.
+func sameClass(a, b *wire.ClassInfo) bool {
+	return bytes.Equal(a.Name, b.Name) && a.AdminOnly == b.AdminOnly && a.Mode == b.Mode && a.ArchDelay == b.ArchDelay &&
+		a.Create.Copies == b.Create.Copies && a.Keep.Copies == b.Keep.Copies && a.Archive.Copies == b.Archive.Copies
+}
+
+// classInfo tells of a class what the metadata has of it.
+func classInfo(id uint8, class *meta.Class) wire.ClassInfo {
+	a := wire.ClassInfo{
+		ID: id, Name: []byte(class.Name), Files: uint32(class.Files), Dirs: uint32(class.Directories),
+		AdminOnly: class.AdminOnly, Mode: class.Mode, ArchDelay: class.ArchDelay,
+	}
+	for _, part := range []struct {
+		labels []meta.LabelMasks
+		to     *wire.ClassLabels
+	}{{class.Create, &a.Create}, {class.Keep, &a.Keep}, {class.Arch, &a.Archive}} {
+		part.to.Copies = uint8(len(part.labels))
+		for _, l := range part.labels {
+			a.AddLabel(l, 0)
+		}
+	}
+	return a
+}
+
+// nodeTime bounds the time spent on finding copies for one answer.
+const nodeTime = 2 * time.Second
+
+// maxNodeEntries bounds one answer about a node.
+const maxNodeEntries = 100_000
+
+// infoNode lists what a node consists of: the nodes in a directory, the chunks
+// of a file.
+func (c *conn) infoNode() error {
+	var p wire.NodeRequest
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	ino, n, ok := c.asNobody(0, 0).Find(c.st, p.Inode, false)
+	switch {
+	case !ok:
+		p.AppendStatus(&c.out, meta.ENOENT)
+	case n.Type == meta.TypeDir:
+		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.nodeDir(&p, st, ino, e) })
+	case n.Type.IsFile():
+		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.nodeFile(&p, st, ino, e) })
+	default:
+		p.Begin(&c.out, wire.NodeOther)
+		c.out.End()
+	}
+	return nil
+}
+
+// besideView is beside with a view of the image.
+func (c *conn) besideView(do func(*meta.State, *wire.Encoder)) error {
+	seen, s := c.seen, c.srv
+	return c.beside(func(e *wire.Encoder) error {
+		return s.work(seen, e, wire.InfoNode, 0, func(st *meta.State, e *wire.Encoder) meta.Status {
+			do(st, e)
+			return meta.OK
+		})
+	})
+}
+
+// nodeDir lists the nodes in a directory, from the cursor on, which is the id of a name.
+func (s *Server) nodeDir(p *wire.NodeRequest, st *meta.State, ino meta.Inode, e *wire.Encoder) {
+	edges, found := s.pages.find(ino, p.Cursor, time.Now())
+	if !found || p.Cursor == 0 {
+		edges = st.Edges.List(ino)
+		s.pages.keep(ino, edges, time.Now())
+		for len(edges) > 0 && edges[0].ID < p.Cursor {
+			edges = edges[1:]
+		}
+	}
+	n := min(len(edges), int(min(p.Max, maxNodeEntries)))
+	var next uint64
+	if n < len(edges) {
+		next = edges[n].ID
+	}
+	p.Begin(e, wire.NodeDir)
+	e.U64(next)
+	for _, edge := range edges[:n] {
+		e.U32(uint32(edge.Child))
+	}
+	e.End()
+}
+
+// nodeFile lists the chunks of a file. The size of a chunk is that of its data
+// in whole blocks and of its head.
+func (s *Server) nodeFile(p *wire.NodeRequest, st *meta.State, ino meta.Inode, e *wire.Encoder) {
+	ctx, cancel := context.WithTimeout(s.ctx, nodeTime)
+	defer cancel()
+	n, _ := st.Nodes.Get(ino)
+	left := min(p.Max, maxNodeEntries)
+	next := p.Cursor
+	var list wire.Encoder
+	for i := p.Cursor; i < uint64(n.Slots) && left > 0; i++ {
+		id := st.Slot(ino, &n, uint32(i))
+		ch, ok := st.Chunks.Get(id)
+		if id == 0 || !ok {
+			continue
+		}
+		list.U64(uint64(id))
+		list.U32(chunkBytes(n.Length, i))
+		list.U8(s.copies(ctx, ino, uint32(i), id, ch.Version))
+		left--
+		next = i + 1
+	}
+	if next >= uint64(n.Slots) {
+		next = 0
+	}
+	p.Begin(e, wire.NodeFile)
+	e.U64(next)
+	e.U64(n.Length)
+	e.Bytes(list.Buf)
+	e.End()
+}
+
+// chunkBytes returns what a copy of chunk i of a file of a length takes.
+func chunkBytes(length, i uint64) uint32 {
+	switch from := i * meta.ChunkSize; {
+	case length == 0 && i == 0:
+		return meta.ChunkHeader
+	case from >= length:
+		return 0
+	case length-from >= meta.ChunkSize:
+		return meta.ChunkSize + meta.ChunkHeader
+	default:
+		return uint32((length-from+meta.BlockSize-1)/meta.BlockSize*meta.BlockSize) + meta.ChunkHeader
+	}
+}
+
+// copies returns how many copies of a chunk are known.
+func (s *Server) copies(ctx context.Context, ino meta.Inode, index uint32, id meta.ChunkID, version uint32) uint8 {
+	if s.cfg.Locator == nil {
+		return 0
+	}
+	list, _ := s.cfg.Locator.Locate(ctx, ino, index, id, version)
+	return uint8(min(list.Len(), 100))
+}
