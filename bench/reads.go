@@ -45,6 +45,8 @@ type ReadsConfig struct {
 	Depth   int           // requests that each has on the way; default 4
 	For     time.Duration // how long each mix is measured; default 5 s
 	Rate    int           // entries per second that the standby applies meanwhile; 0 is none
+	Idle    int           // mounts that ask nothing, besides
+	Garbage int           // packets of nonsense per second, besides
 	Rounds  int           // default 1
 	Against bool          // measure mfsmaster in each round too
 	Cache   int64         // of the standby, bytes; default image.DefaultCache
@@ -78,6 +80,8 @@ func (c *ReadsConfig) Validate() error {
 		return fmt.Errorf("%d connections with %d requests each, %d rounds: give numbers of at least 1", c.Conns, c.Depth, c.Rounds)
 	case c.Rate < 0 || c.For < 0:
 		return fmt.Errorf("%d entries per second for %v: give no numbers below 0", c.Rate, c.For)
+	case c.Idle < 0 || c.Garbage < 0:
+		return fmt.Errorf("%d idle mounts, %d packets of nonsense per second: give no numbers below 0", c.Idle, c.Garbage)
 	case c.Cache < image.MinCache:
 		return fmt.Errorf("a cache of %d bytes is too small: give at least %d MiB", c.Cache, image.MinCache>>20)
 	case len(c.Program) == 0:
@@ -104,7 +108,8 @@ type ReadResult struct {
 	Bytes    int64      `json:"bytes"`       // of answers
 	CPU      float64    `json:"cpu_seconds"` // of the server
 	Memory   int64      `json:"resident_bytes"`
-	Entries  int64      `json:"entries_applied"` // meanwhile, by the standby
+	Entries  int64      `json:"entries_applied"`   // meanwhile, by the standby
+	Garbage  int64      `json:"garbage,omitempty"` // packets of nonsense sent meanwhile
 }
 
 // Rate is in requests per second.
@@ -118,6 +123,8 @@ type ReadsReport struct {
 	Conns   int                   `json:"connections"`
 	Depth   int                   `json:"depth"`
 	Rate    int                   `json:"entries_per_second"` // wanted
+	Idle    int                   `json:"idle,omitempty"`
+	Garbage int                   `json:"garbage_per_second,omitempty"`
 	Rounds  int                   `json:"rounds"`
 	Results []ReadResult          `json:"results"`
 	Ratios  map[ReadMix]ReadRatio `json:"ratios,omitempty"` // standby to master, medians of the rounds' ratios
@@ -143,7 +150,7 @@ func MeasureReads(ctx context.Context, cfg ReadsConfig) (*ReadsReport, error) {
 	}
 	defer os.RemoveAll(dir)
 	r := &readsRun{cfg: cfg, dir: dir, report: &ReadsReport{
-		Machine: thisMachine(), Conns: cfg.Conns, Depth: cfg.Depth, Rate: cfg.Rate, Rounds: cfg.Rounds,
+		Machine: thisMachine(), Conns: cfg.Conns, Depth: cfg.Depth, Rate: cfg.Rate, Idle: cfg.Idle, Garbage: cfg.Garbage, Rounds: cfg.Rounds,
 	}}
 	r.tell("making the tree")
 	if r.tree, err = makeTree(ctx, dir, cfg.Options, cfg.feed(), cfg.Cache); err != nil {
@@ -211,10 +218,15 @@ func (r *readsRun) measure(ctx context.Context, which ReadServer, round int) (er
 		return err
 	}
 	defer load.close()
+	rest, err := startAbuse(ctx, srv.address, r.cfg.Idle, r.cfg.Garbage)
+	if err != nil {
+		return srv.explain(err)
+	}
+	defer rest.stop()
 	r.report.Inodes, r.report.Dirs = len(load.names), len(load.dirs)
 	for _, mix := range r.cfg.Mixes {
 		r.tell("round %d of %d: %s, %s", round, r.cfg.Rounds, which, mix)
-		res, err := r.measureMix(ctx, srv, load, mix)
+		res, err := r.measureMix(ctx, srv, load, rest, mix)
 		if err != nil {
 			return fmt.Errorf("mix %s: %w", mix, err)
 		}
@@ -227,18 +239,21 @@ func (r *readsRun) measure(ctx context.Context, which ReadServer, round int) (er
 	return nil
 }
 
-func (r *readsRun) measureMix(ctx context.Context, srv *readServer, load *readLoad, mix ReadMix) (ReadResult, error) {
+func (r *readsRun) measureMix(ctx context.Context, srv *readServer, load *readLoad, rest *abuse, mix ReadMix) (ReadResult, error) {
 	if _, err := load.run(ctx, mix, readsWarmUp); err != nil {
 		return ReadResult{}, err
 	}
-	cpu, fed := processTime(srv.pid()), srv.fed()
+	cpu, fed, garbage := processTime(srv.pid()), srv.fed(), rest.sent.Load()
 	res, err := load.run(ctx, mix, r.cfg.For)
 	if err != nil {
 		return res, srv.explain(err)
 	}
 	res.CPU = (processTime(srv.pid()) - cpu).Seconds()
-	res.Entries = srv.fed() - fed
+	res.Entries, res.Garbage = srv.fed()-fed, rest.sent.Load()-garbage
 	res.Memory, _ = residentBytes(fmt.Sprint(srv.pid()))
+	if n := rest.lost.Load(); n > 0 {
+		return res, srv.explain(fmt.Errorf("the server closed %d connections that did nothing wrong", n))
+	}
 	return res, nil
 }
 
@@ -290,6 +305,9 @@ func (r *ReadsReport) WriteText(w io.Writer) error {
 	fmt.Fprintf(out, "%s\n", r.Machine)
 	fmt.Fprintf(out, "%d names in %d directories, %d connections with %d requests on the way each; the standby applies %d entries/s; rounds %d, medians by rate\n\n",
 		r.Inodes, r.Dirs, r.Conns, r.Depth, r.Rate, r.Rounds)
+	if r.Idle+r.Garbage > 0 {
+		fmt.Fprintf(out, "besides %d idle mounts and %d packets of nonsense per second\n\n", r.Idle, r.Garbage)
+	}
 	fmt.Fprintf(out, "%-9s %-10s %11s %9s %9s %9s %7s %9s %9s %9s %8s\n", "mix", "server", "requests/s", "p50 ms", "p99 ms", "max ms",
 		"CPU s", "us CPU/rq", "B/answer", "entries/s", "MiB now")
 	for _, mix := range ReadMixes() {

@@ -56,7 +56,7 @@ type readConn struct {
 func newReadLoad(ctx context.Context, address string, conns, depth int) (*readLoad, error) {
 	l := &readLoad{depth: depth}
 	for i := range conns {
-		c, err := dialRead(ctx, address, uint64(i), depth)
+		c, err := dialRead(ctx, address, uint64(i), depth, readBuffer)
 		if err != nil {
 			l.close()
 			return nil, err
@@ -76,12 +76,16 @@ func (l *readLoad) close() {
 	}
 }
 
-func dialRead(ctx context.Context, address string, seed uint64, depth int) (*readConn, error) {
+// readBuffer holds the answer about a large directory.
+const readBuffer = 1 << 20
+
+// dialRead registers a mount with a buffer of so many bytes for answers.
+func dialRead(ctx context.Context, address string, seed uint64, depth, buffer int) (*readConn, error) {
 	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	c := &readConn{nc: nc, in: bufio.NewReaderSize(nc, 256<<10), buf: make([]byte, 0, 1<<20), rng: rand.New(rand.NewPCG(seed, 2)),
+	c := &readConn{nc: nc, in: bufio.NewReaderSize(nc, buffer/4), buf: make([]byte, 0, buffer), rng: rand.New(rand.NewPCG(seed, 2)),
 		root: wire.Identity{GIDs: wire.PackNumbers(0)}, sent: make([]time.Time, depth)}
 	(&wire.ClientRegister{Code: wire.RegisterNewSession, Release: readRelease, Info: []byte("bench\x00"), Path: []byte("/")}).Append(&c.out)
 	err = c.flush()

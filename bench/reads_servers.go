@@ -212,7 +212,7 @@ func (s *readServer) await(ctx context.Context) error {
 	defer cancel()
 	var last error
 	for {
-		c, err := dialRead(ctx, s.address, 0, 1)
+		c, err := dialRead(ctx, s.address, 0, 1, 1<<10)
 		if err == nil {
 			c.nc.Close()
 			return nil

@@ -76,6 +76,11 @@ func TestReadLoad(t *testing.T) {
 	if len(load.names) < 100 || len(load.dirs) < 2 {
 		t.Fatalf("%d names in %d directories", len(load.names), len(load.dirs))
 	}
+	rest, err := startAbuse(t.Context(), address, 50, 20_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rest.stop()
 	for _, mix := range ReadMixes() {
 		res, err := load.run(t.Context(), mix, 50*time.Millisecond)
 		if err != nil {
@@ -84,6 +89,10 @@ func TestReadLoad(t *testing.T) {
 		if res.Requests < 12 || res.Errors != 0 || res.Latency.Max <= 0 || res.Bytes < 5*res.Requests {
 			t.Errorf("%s: %+v", mix, res)
 		}
+	}
+	rest.keepAlive(rest.idle)
+	if rest.sent.Load() == 0 || rest.lost.Load() != 0 {
+		t.Errorf("%d packets of nonsense, %d idle mounts lost", rest.sent.Load(), rest.lost.Load())
 	}
 }
 

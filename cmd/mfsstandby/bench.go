@@ -184,7 +184,8 @@ the same rounds, and has nothing else to do. Clients and servers share this mach
 Latency is from sending a request until its answer is there. "us CPU/rq" is processor time of the server
 alone per request, for the standby that of applying included.`,
 		examples: `mfsstandby bench reads --rate 5000 --against mfsmaster --rounds 5
-mfsstandby bench reads --mix lookup --connections 64 --depth 16 --json`,
+mfsstandby bench reads --mix lookup --connections 64 --depth 16 --json
+mfsstandby bench reads --mix mixed --idle 10000 --garbage 100000`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			var cfg bench.ReadsConfig
 			f.IntVar(&cfg.Entries, "entries", 300_000, "lines of the changelog that makes the tree")
@@ -194,6 +195,8 @@ mfsstandby bench reads --mix lookup --connections 64 --depth 16 --json`,
 			f.IntVar(&cfg.Depth, "depth", 4, "requests that each has on the way")
 			seconds := f.Float64("seconds", 5, "how long each is measured, after a second that is not")
 			f.IntVar(&cfg.Rate, "rate", 5000, "entries per second that the standby applies meanwhile")
+			f.IntVar(&cfg.Idle, "idle", 0, "more mounts, which ask nothing")
+			f.IntVar(&cfg.Garbage, "garbage", 0, "packets of nonsense per second that others send meanwhile")
 			f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
 			against := f.String("against", "", "mfsmaster: measure the stock master in each round too")
 			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
