@@ -141,8 +141,7 @@ func FuzzHandlers(f *testing.F) {
 	f.Add(uint16(wire.FuseRegister), []byte("x"))
 	fix := newFixture(f, everyone)
 	fix.apply("1001|CREATE(1,dir,2,488,0,10,20,0):2", "1002|CREATE(2,file,1,420,0,10,20,0):3", "1003|UNLINK(2,file):3")
-	_, sum, err := fix.img.Digest()
-	if err != nil {
+	if err := fix.img.Commit(true); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, number uint16, payload []byte) {
@@ -155,6 +154,7 @@ func FuzzHandlers(f *testing.F) {
 		defer fix.srv.sessions.remove(ses)
 		c.enter(ses, mounted)
 		defer fix.srv.sessions.detach(ses, time.Now())
+		defer fix.srv.locks.release(ses.id, func(meta.Inode) bool { return false })
 		c.out.Begin(wire.Type(number))
 		c.out.Bytes(payload)
 		c.out.End()
@@ -168,8 +168,8 @@ func FuzzHandlers(f *testing.F) {
 				rest = next
 			}
 		}
-		if _, now, err := fix.img.Digest(); err != nil || now != sum {
-			t.Fatalf("request %d, % x: changed the image (%v)", number, payload, err)
+		if n := fix.img.Dirty(); n != 0 {
+			t.Fatalf("request %d, % x: changed %d bytes of the image", number, payload, n)
 		}
 	})
 }

@@ -132,13 +132,16 @@ func (t *locks) release(session meta.SessionID, keep func(meta.Inode) bool) {
 	}
 }
 
-// maxLocks is how many files may be locked at once at a standby.
-const maxLocks = 1 << 20
+// Bounds of what is kept, and looked through, at a standby.
+const (
+	maxLocked    = 1 << 20 // files that are locked
+	maxFileLocks = 4096    // locks on one file
+)
 
-func (t *locks) full() bool {
+func (t *locks) full(ino meta.Inode) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.byInode) >= maxLocks
+	return len(t.byInode) >= maxLocked || len(t.byInode[ino]) >= maxFileLocks
 }
 
 func (c *conn) flock() error {
@@ -222,7 +225,7 @@ type lockWait struct {
 // takeLock takes a lock, or waits for it.
 func (c *conn) takeLock(w *lockWait, wait bool) error {
 	switch {
-	case c.srv.locks.full():
+	case c.srv.locks.full(w.ino):
 		return c.status(w.t, w.msg, meta.ENOSPACE)
 	case c.srv.locks.try(c.st, w.ino, w.lock):
 		return c.status(w.t, w.msg, meta.OK)
