@@ -126,10 +126,11 @@ func (op *Quota) Apply(st *meta.State, _ meta.Time) error {
 	}
 	q, ok := st.Quotas.Edit(op.Inode)
 	switch {
-	case op.Flags == 0 && ok:
-		st.Quotas.Delete(op.Inode)
-		return nil
-	case op.Flags == 0:
+	case op.Flags == 0 && (op.Grace == 0 || !modern(st)):
+		// The replay of 4.x does so with a grace period too, the primary keeps it.
+		if ok {
+			st.Quotas.Delete(op.Inode)
+		}
 		return nil
 	case !ok:
 		q = st.Quotas.Insert(op.Inode, meta.Quota{})

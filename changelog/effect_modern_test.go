@@ -356,3 +356,29 @@ func TestChangesOf4(t *testing.T) {
 	w.want("root's time", w.node(1).Ctime, 7340032000123456789>>32)
 	w.fails("SETMETAID(7340032000123456780)", "cluster id is 7340032000123456789 already: invalid argument (status 6)")
 }
+
+// Where nothing tells the release, the first session of a new file system does.
+func TestFirstSessionTells(t *testing.T) {
+	w := newWorld(t)
+	w.do(strings.Replace(session, ",1,9,", ",0xFFFF,", 1) + "1")
+	w.want("release", w.st.Release, meta.Latest)
+	w.want("class of root", w.node(1).Class, 1)
+	class, _ := w.st.Classes.Get(4)
+	w.want("name of a class", class.Name, "EC8+1")
+
+	w = newWorld(t)
+	w.st.Release = meta.Reproduced
+	w.do("CREATE(1,f,1,420,0,0,0,0):2")
+	w.fails(strings.Replace(session, ",1,9,", ",0xFFFF,", 1)+"1", "the entry is one of MooseFS 4.x, the image one of 3.0.117")
+}
+
+// A grace period alone makes a quota, which only its removal takes away.
+func TestQuotaOfGraceOnly(t *testing.T) {
+	w := newModernWorld(t)
+	w.do("QUOTA(1,0,0,0,0,0,0,0,0,0,0,0,25)")
+	q, ok := w.st.Quotas.Get(1)
+	w.want("quota", fmt.Sprint(ok, q.Grace), "true 25")
+	w.do("QUOTA(1,0,0,0,0,0,0,0,0,0,0,0,0)")
+	_, ok = w.st.Quotas.Get(1)
+	w.want("quota afterwards", ok, false)
+}

@@ -42,6 +42,11 @@ func goalGroups(minGoal, maxGoal uint8) uint16 {
 // Apply makes the session. Files may be open for it already: 1.6 kept its
 // sessions elsewhere.
 func (op *SesAdd) Apply(st *meta.State, _ meta.Time) error {
+	if op.HasGroups && !modern(st) {
+		if err := becomeModern(st); err != nil {
+			return err
+		}
+	}
 	id := st.NextSession
 	if err := settle(st, "session", &op.Session, id); err != nil {
 		return err

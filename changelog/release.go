@@ -158,3 +158,49 @@ func ModernSession(s *meta.Session) {
 	s.MinGoal, s.MaxGoal = 0, 0
 	s.Current, s.Last = [meta.SessionCounters]uint32{}, [meta.SessionCounters]uint32{}
 }
+
+// becomeModern is for the first session of a file system of which nothing told
+// the primary's release before, and whose entry shows that it is 4.x.
+func becomeModern(st *meta.State) error {
+	if family(st.Release) != meta.Release3 || st.MaxInode != meta.Root || st.NextSession != 1 {
+		return fmt.Errorf("the entry is one of MooseFS 4.x, the image one of %s", st.Release)
+	}
+	var old []uint8
+	for id := range st.Classes.Scan(0) {
+		old = append(old, id)
+	}
+	for _, id := range old {
+		st.Classes.Delete(id)
+	}
+	if root, ok := st.Nodes.Edit(meta.Root); ok {
+		root.Class = NewModern(st)
+	}
+	return nil
+}
+
+// NewModern makes st, which has no storage classes, one of 4.59.2 with those of
+// a new file system. It returns the class of the root directory.
+func NewModern(st *meta.State) uint8 {
+	copies := func(n int) meta.Labels { return meta.Labels{Mode: meta.ClassMode, Exprs: make([]string, n)} }
+	add := func(id uint8, name, description string, keep int, change func(*meta.Class)) {
+		c := meta.Class{
+			Name: name, Description: description, Mode: 1, ArchMode: meta.ArchModeCtime,
+			Parts: []meta.Labels{copies(0), copies(keep), copies(0), copies(0)},
+		}
+		change(&c)
+		st.Classes.Insert(id, c)
+	}
+	const root = 1
+	add(root, "2CP", "2 copies", 2, func(c *meta.Class) { c.Directories = 1 })
+	add(2, "3CP", "3 copies", 3, func(*meta.Class) {})
+	for i, parts := range []string{"4", "8"} {
+		description := "2 copies in KEEP state, " + parts + " data parts plus 1 checksum part in ARCHIVE state"
+		add(uint8(3+i), "EC"+parts+"+1", description, 2, func(c *meta.Class) {
+			c.ArchDelay, c.ArchMinSize = 24, 512<<10
+			c.Parts[meta.PartArch] = copies(1)
+			c.Parts[meta.PartArch].EC = (parts[0]-'0')<<4 | 1
+		})
+	}
+	st.Release, st.ECVersion, st.ClassesUsed = meta.Latest, 2, 5
+	return root
+}

@@ -103,7 +103,7 @@ func readFile(r io.Reader, st *meta.State, opt LoadOptions) (metafile.Header, er
 	in := bufio.NewReader(r)
 	if head, _ := in.Peek(len(newSystem)); string(head) == newSystem {
 		st.MetaID = opt.MetaID
-		return metafile.Empty(st, 0)
+		return metafile.Empty(st, 0, meta.ParseRelease(opt.Position.Release))
 	}
 	h, err := metafile.Read(in, st, metafile.ReadOptions{
 		Name: opt.Name, Size: opt.Size, Progress: opt.Progress, Release: meta.ParseRelease(opt.Position.Release),

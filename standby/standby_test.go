@@ -359,7 +359,7 @@ func TestNewFileSystem(t *testing.T) {
 	n = startNode(t, dir, p)
 	n.wait(5)
 	want := metatest.New()
-	if _, err := metafile.Empty(want, 1700000007); err != nil {
+	if _, err := metafile.Empty(want, 1700000007, meta.Reproduced); err != nil {
 		t.Fatal(err)
 	}
 	b := changelog.NewBatch()

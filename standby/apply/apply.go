@@ -290,7 +290,7 @@ func (a *Applier) apply(p *parsed, until meta.Version) error {
 
 func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until meta.Version) error {
 	return a.img.Update(func(st *meta.State, pos image.Position) (image.Position, error) {
-		if err := changelog.SetRelease(st, p.release, pos.Time); err != nil {
+		if err := changelog.SetRelease(st, meta.ParseRelease(p.batch.Release), pos.Time); err != nil {
 			return pos, err
 		}
 		for _, e := range part {

@@ -1,16 +1,23 @@
 package metafile
 
-import "mfsstandby/changelog/meta"
+import (
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
+)
 
-// Empty fills st, which must be empty, with what mfsmaster makes of a file
-// with the signature "MFSM NEW" when it starts at time now: a root directory
-// that everybody may write to, and the predefined storage classes.
-func Empty(st *meta.State, now meta.Time) (Header, error) {
+// Empty fills st, which must be empty, with what mfsmaster of a release makes
+// of a file with the signature "MFSM NEW" when it starts at time now: a root
+// directory that everybody may write to, and the predefined storage classes.
+func Empty(st *meta.State, now meta.Time, release meta.Release) (Header, error) {
 	l := &loader{in: newInput(nil, "", 0, nil), st: st}
-	l.predefineClasses()
-	const class = 2
-	l.class[class].use(meta.TypeDir)
-	st.Release = meta.Reproduced
+	class := uint8(2)
+	if release.Since(meta.Release4) {
+		class = changelog.NewModern(st)
+	} else {
+		st.Release = meta.Reproduced
+		l.predefineClasses()
+		l.class[class].use(meta.TypeDir)
+	}
 	st.NextChunk, st.NextSession, st.NextEdge, st.MaxInode = 1, 1, meta.EdgeIDMax-1, meta.Root
 	st.Scalars.Nodes = meta.Counts{All: 1, Dirs: 1}
 	st.Nodes.Insert(meta.Root, meta.Node{

@@ -49,7 +49,7 @@ func TestWriteForLater(t *testing.T) {
 // 2.0.91 and 1.6.27, and is read as the same tree.
 func TestWriteForEarlier(t *testing.T) {
 	st := metatest.New()
-	h, err := Empty(st, 1000)
+	h, err := Empty(st, 1000, meta.Reproduced)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestChecksums(t *testing.T) {
 
 func TestEmpty(t *testing.T) {
 	st := metatest.New()
-	h, err := Empty(st, 1700000000)
+	h, err := Empty(st, 1700000000, meta.Reproduced)
 	if err != nil {
 		t.Fatal(err)
 	}

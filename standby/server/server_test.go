@@ -42,7 +42,7 @@ func newFixture(t testing.TB, exportLines string, change ...func(*Config)) *fixt
 	}
 	t.Cleanup(func() { f.img.Close() })
 	f.update(func(st *meta.State) error {
-		_, err := metafile.Empty(st, 1000)
+		_, err := metafile.Empty(st, 1000, meta.Reproduced)
 		st.MetaID = testMetaID
 		return err
 	})

@@ -47,7 +47,7 @@ func newWorld(t testing.TB) *world {
 	})
 	w := &world{t: t, img: img, next: 2}
 	err = img.Update(func(st *meta.State, pos image.Position) (image.Position, error) {
-		_, err := metafile.Empty(st, base)
+		_, err := metafile.Empty(st, base, meta.Reproduced)
 		pos.Version = 1
 		return pos, err
 	})
