@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Badger's share of the memory beyond the cache: memtables, blocks, indices. A
+// Badger's share of the memory beyond the cache: memtables and indices. Tables are
+// not compressed, so that their blocks are read where they are mapped. A
 // builder of tables takes at least twice a table's size, is enlarged in
 // doubling steps, and up to eight of them are kept: so memtables are small
 // enough to become a table in twice tableSize, and the tables of all levels are
@@ -25,7 +26,6 @@ const (
 	memTableSize   = 4 << 20
 	tableSize      = 4 << 20
 	numMemTables   = 4
-	blockCacheSize = 48 << 20
 	indexCacheSize = 48 << 20
 )
 
