@@ -121,14 +121,13 @@ func (op *SetMetaID) Apply(st *meta.State, now meta.Time) error {
 	}
 	first := st.MetaID == 0
 	st.MetaID = op.MetaID
+	root, ok := st.Nodes.Get(meta.Root)
+	waits := ok && root.Atime == 0 && root.Mtime == 0 && root.Ctime == 0
 	if modern(st) {
-		if root, ok := st.Nodes.Edit(meta.Root); ok && first {
-			born := meta.Time(op.MetaID >> 32)
-			root.Atime, root.Mtime, root.Ctime = born, born, born
-		}
-		return nil
+		waits = ok && (waits || first)
+		now = meta.Time(op.MetaID >> 32)
 	}
-	if root, ok := st.Nodes.Get(meta.Root); ok && root.Atime == 0 && root.Mtime == 0 && root.Ctime == 0 {
+	if waits {
 		n, _ := st.Nodes.Edit(meta.Root)
 		n.Atime, n.Mtime, n.Ctime = now, now, now
 	}
