@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/tap"
@@ -87,9 +88,25 @@ type shared struct{ tap.Source }
 
 func (shared) Close() error { return nil }
 
+// family is that of the release whose files are followed, 0 if it is not known
+// yet. Status asks for it while it is found out.
+type family struct{ atomic.Uint32 }
+
+func (f *family) set(r meta.Release) { f.Store(uint32(r)) }
+func (f *family) get() meta.Release  { return meta.Release(f.Load()) }
+
+// at finds it out by what a directory is followed from at a version.
+func (f *family) at(dir string, v meta.Version) meta.Release {
+	if f.get() == 0 {
+		f.set(familyAt(dir, v))
+	}
+	return f.get()
+}
+
 // dirOrigin follows the files of a data directory.
 type dirOrigin struct {
-	cfg tap.DirConfig
+	cfg    tap.DirConfig
+	family family
 }
 
 // releaseOf is what is known of a primary of which only files are at hand. The
@@ -130,7 +147,8 @@ func checkDir(dir string, metaid uint64) error {
 
 // copiesOrigin follows a directory of copies.
 type copiesOrigin struct {
-	cfg tap.CopiesConfig
+	cfg    tap.CopiesConfig
+	family family
 }
 
 func (o *copiesOrigin) run(ctx context.Context) error {
@@ -138,16 +156,15 @@ func (o *copiesOrigin) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (o *copiesOrigin) release() string { return releaseOf(o.cfg.Release) }
+func (o *copiesOrigin) release() string { return releaseOf(o.family.get()) }
 
 func (o *copiesOrigin) resume(at tap.Position) (tap.Source, error) {
 	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
 		return nil, err
 	}
-	if o.cfg.Release == 0 {
-		o.cfg.Release = familyAt(o.cfg.Path, at.Next)
-	}
-	return tap.NewCopies(o.cfg, at)
+	cfg := o.cfg
+	cfg.Release = o.family.at(cfg.Path, at.Next)
+	return tap.NewCopies(cfg, at)
 }
 
 func (o *copiesOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
@@ -155,7 +172,7 @@ func (o *copiesOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.S
 	if err != nil {
 		return b, nil, nil, err
 	}
-	o.cfg.Release = b.Release
+	o.family.set(b.Release)
 	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
 	if err != nil {
 		return b, nil, nil, err
@@ -168,16 +185,15 @@ func (o *dirOrigin) run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (o *dirOrigin) release() string { return releaseOf(o.cfg.Release) }
+func (o *dirOrigin) release() string { return releaseOf(o.family.get()) }
 
 func (o *dirOrigin) resume(at tap.Position) (tap.Source, error) {
 	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
 		return nil, err
 	}
-	if o.cfg.Release == 0 {
-		o.cfg.Release = familyAt(o.cfg.Path, at.Next)
-	}
-	return tap.NewDir(o.cfg, at)
+	cfg := o.cfg
+	cfg.Release = o.family.at(cfg.Path, at.Next)
+	return tap.NewDir(cfg, at)
 }
 
 func (o *dirOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
@@ -185,7 +201,7 @@ func (o *dirOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Sour
 	if err != nil {
 		return b, nil, nil, err
 	}
-	o.cfg.Release = b.Release
+	o.family.set(b.Release)
 	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
 	if err != nil {
 		return b, nil, nil, err
@@ -209,7 +225,7 @@ func (o *fileOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Sou
 	if err != nil {
 		return b, nil, nil, err
 	}
-	o.cfg.Release = b.Release
+	o.family.set(b.Release)
 	src, err := o.resume(tap.Position{Next: b.Version})
 	if err != nil {
 		return b, nil, nil, err

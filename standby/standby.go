@@ -33,6 +33,7 @@ type Config struct {
 	CommitEvery time.Duration // 0 means one second
 	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
 	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
+	ViewWait    time.Duration // how long a new base image waits for views of the old one; 0 means one minute
 	Logger      *slog.Logger  // nil means slog.Default
 	Events      *events.Log   // nil means one of its own
 
@@ -79,6 +80,9 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("the standby has no data directory")
 	}
+	if cfg.ViewWait == 0 {
+		cfg.ViewWait = defaultViewWait
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -113,16 +117,34 @@ func (s *Standby) open() error {
 	return nil
 }
 
-// Close commits and closes the image. Run must have returned.
+// Close commits and closes the image. Run must have returned. Who still holds a
+// view finds that the image is closed.
 func (s *Standby) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.img == nil {
+	img := s.img
+	s.img = nil
+	s.mu.Unlock()
+	if img == nil {
 		return nil
 	}
-	err := s.img.Close()
-	s.img = nil
-	return err
+	return img.Close()
+}
+
+// defaultViewWait is the default of Config.ViewWait.
+const defaultViewWait = time.Minute
+
+// retire lets those who hold views of the image finish, for a while. Until then
+// the image goes on answering what needs no view.
+func (s *Standby) retire(ctx context.Context) {
+	img, err := s.Image()
+	if err != nil {
+		return
+	}
+	wait, cancel := context.WithTimeout(ctx, s.cfg.ViewWait)
+	defer cancel()
+	if img.Retire(wait) != nil && ctx.Err() == nil {
+		s.event(slog.LevelWarn, events.BaseLoading, "the old image is still being read, by an export or the like, which is cut off", nil)
+	}
 }
 
 // Image returns the image as it is now; after a reload there is another one.
@@ -364,6 +386,7 @@ func (s *Standby) load(ctx context.Context, v meta.Version) error {
 	}); err != nil {
 		return err
 	}
+	s.retire(ctx)
 	if err := s.Close(); err != nil {
 		s.log.Warn("closing the old image", "err", err)
 	}

@@ -142,10 +142,10 @@ type node struct {
 
 func startNode(t testing.TB, dir string, p *primary) *node {
 	t.Helper()
-	return startNodeWith(t, dir, p, nil)
+	return startNodeWith(t, dir, p, func(*standby.Config) {})
 }
 
-func startNodeWith(t testing.TB, dir string, p *primary, received func() meta.Version) *node {
+func startNodeWith(t testing.TB, dir string, p *primary, adjust func(*standby.Config)) *node {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	srv, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), SyncAlways: true, Log: log})
@@ -160,7 +160,9 @@ func startNodeWith(t testing.TB, dir string, p *primary, received func() meta.Ve
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.stand, err = standby.New(standby.Config{Dir: dir, Cache: image.MinCache, Received: received, Logger: log}, n.conn); err != nil {
+	cfg := standby.Config{Dir: dir, Cache: image.MinCache, Logger: log}
+	adjust(&cfg)
+	if n.stand, err = standby.New(cfg, n.conn); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -384,7 +386,7 @@ func TestLagCountsTheSpool(t *testing.T) {
 	h := load(t)
 	p := newPrimary(t, h)
 	received := h.first + 150
-	n := startNodeWith(t, t.TempDir(), p, func() meta.Version { return received })
+	n := startNodeWith(t, t.TempDir(), p, func(c *standby.Config) { c.Received = func() meta.Version { return received } })
 	p.write(h.first, h.first+100)
 	n.wait(h.first + 100)
 	if s := n.stand.Status(); s.Received != received || s.LagEntries != 50 {

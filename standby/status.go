@@ -9,6 +9,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
+	"mfsstandby/standby/image"
 )
 
 // State is what a standby is doing.
@@ -61,9 +62,32 @@ type meter struct {
 
 // Status tells how the standby is doing.
 func (s *Standby) Status() Status {
+	st, img, behind := s.known()
+	if img == nil {
+		return st
+	}
+	pos := img.Position()
+	st.Image, st.Epoch, st.EntryTime = pos.Version, pos.Epoch, pos.Time
+	committed, sum := img.Committed()
+	st.Committed, st.Digest = committed.Version, sum.String()
+	counters, cached, dirty := img.Stats()
+	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
+	st.MetaID = fmt.Sprintf("%016X", img.MetaID())
+	st.Stream = max(st.Stream, st.Image)
+	st.Received = max(st.Stream, st.Received)
+	st.LagEntries = uint64(st.Received - st.Image)
+	if st.LagEntries > 0 && !behind.IsZero() {
+		st.LagSeconds = time.Since(behind).Seconds()
+	}
+	return st
+}
+
+// known is what is known without asking the image, which may be at work; and
+// the image, nil if there is none, and since when entries have been waiting.
+func (s *Standby) known() (st Status, img *image.Image, behind time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Status{
+	st = Status{
 		Latency: s.took.get(),
 		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
 		Stream: s.meter.end.Version, Events: s.cfg.Events.Of(part, keepEvents), Members: s.members,
@@ -74,23 +98,10 @@ func (s *Standby) Status() Status {
 	if s.cluster != nil {
 		st.MetaID = fmt.Sprintf("%016X", s.cluster.MetaID())
 	}
-	if s.img == nil {
-		return st
+	if s.img != nil {
+		st.Received = s.received()
 	}
-	pos := s.img.Position()
-	st.Image, st.Epoch, st.EntryTime = pos.Version, pos.Epoch, pos.Time
-	committed, sum := s.img.Committed()
-	st.Committed, st.Digest = committed.Version, sum.String()
-	counters, cached, dirty := s.img.Stats()
-	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
-	st.MetaID = fmt.Sprintf("%016X", s.img.MetaID())
-	st.Stream = max(st.Stream, st.Image)
-	st.Received = max(st.Stream, s.received())
-	st.LagEntries = uint64(st.Received - st.Image)
-	if st.LagEntries > 0 && !s.meter.behind.IsZero() {
-		st.LagSeconds = time.Since(s.meter.behind).Seconds()
-	}
-	return st
+	return st, s.img, s.meter.behind
 }
 
 // measure looks at the stream's end once a second: for the lag, the rate, and

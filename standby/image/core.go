@@ -19,6 +19,7 @@ import (
 type core struct {
 	db    *badger.DB
 	txn   *badger.Txn // reads what core is over
+	gate  *gate       // to be passed before txn is used; nil is always open
 	limit int64       // bytes to keep cached in a View; the writer looks after itself
 
 	pub    meta.Scalars
@@ -109,6 +110,10 @@ func storeKey(prefix byte, key uint64) []byte {
 }
 
 func (c *core) read(prefix byte, key uint64, found func([]byte) error) error {
+	if !c.gate.enter() {
+		return ErrClosed
+	}
+	defer c.gate.leave()
 	item, err := c.txn.Get(storeKey(prefix, key))
 	switch err {
 	case nil:
@@ -175,28 +180,52 @@ func (c *core) findLasts() {
 
 // walk yields the stored pages of a table, ascending from a key.
 func (c *core) walk(prefix byte, from uint64, values bool, yield func(key uint64, value []byte) error) error {
+	return c.each([]byte{prefix}, storeKey(prefix, from), values, func(key, value []byte) error {
+		if len(key) != 9 {
+			return fmt.Errorf("image is damaged: key %x", key)
+		}
+		return yield(binary.BigEndian.Uint64(key[1:]), value)
+	})
+}
+
+// each yields what is stored under a prefix, ascending from a key. What it
+// yields is valid until it goes on; yield may take its time, and the store may
+// be closed meanwhile.
+func (c *core) each(prefix, from []byte, values bool, yield func(key, value []byte) error) error {
+	if !c.gate.enter() {
+		return ErrClosed
+	}
 	opt := badger.DefaultIteratorOptions
-	opt.Prefix = []byte{prefix}
-	opt.PrefetchValues = values
+	opt.Prefix, opt.PrefetchValues = prefix, values
 	it := c.txn.NewIterator(opt)
-	defer it.Close()
-	for it.Seek(storeKey(prefix, from)); it.Valid(); it.Next() {
+	c.gate.add(it)
+	var value []byte
+	keep := func(b []byte) error { // a copy of the iterator's: values are prefetched
+		value = b
+		return nil
+	}
+	var err error
+	for it.Seek(from); err == nil && it.Valid(); {
 		item := it.Item()
-		if len(item.Key()) != 9 {
-			return fmt.Errorf("image is damaged: key %x", item.Key())
+		key := item.Key()
+		if values {
+			err = item.Value(keep)
 		}
-		key := binary.BigEndian.Uint64(item.Key()[1:])
-		if !values {
-			if err := yield(key, nil); err != nil {
-				return err
-			}
-			continue
+		if err != nil {
+			break
 		}
-		if err := item.Value(func(v []byte) error { return yield(key, v) }); err != nil {
-			return err
+		c.gate.leave()
+		err = yield(key, value)
+		if !c.gate.enter() {
+			return ErrClosed // which ended the iterator, too
+		}
+		if err == nil {
+			it.Next()
 		}
 	}
-	return nil
+	c.gate.end(it)
+	c.gate.leave()
+	return err
 }
 
 // errStop ends a walk early.

@@ -66,7 +66,8 @@ type Image struct {
 	wanted     bool                  // a commit comes next
 	kept       int64                 // bytes that were dirty after the last flush began
 	void       atomic.Pointer[error] // why the state may not be used until Reset
-	views      map[uint64]int
+	views      map[*View]struct{}    // those held
+	retired    chan struct{}         // closed when no view is held; nil: Retire was not called
 	counters   Counters
 	position   atomic.Pointer[Position]
 }
@@ -92,7 +93,7 @@ func Open(cfg Config) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{cfg: cfg, db: db, views: map[uint64]int{}}
+	img := &Image{cfg: cfg, db: db, views: map[*View]struct{}{}}
 	if err := img.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening image %s: %w", cfg.Dir, err), db.Close())
 	}
@@ -462,8 +463,8 @@ func (img *Image) reap(wait bool) error {
 // discard lets Badger drop versions that neither a view nor a roll-back needs.
 func (img *Image) discard() {
 	oldest := img.root.ts
-	for ts := range img.views {
-		oldest = min(oldest, ts)
+	for v := range img.views {
+		oldest = min(oldest, v.root.ts)
 	}
 	img.db.SetDiscardTs(oldest)
 }
@@ -513,9 +514,10 @@ func (img *Image) Read(f func(*meta.State, Position) error) error {
 	return f(img.reader, img.root.pos)
 }
 
-// Close commits and closes the image. On a full disk it leaves it open, as a
-// crash would: closing Badger writes tables, and without room that kills the
-// process.
+// Close commits and closes the image. Views that are still held, and whoever
+// reads, find ErrClosed from then on; see Retire. On a full disk it leaves the
+// store open, as a crash would: closing Badger writes tables, and without room
+// that kills the process.
 func (img *Image) Close() error {
 	img.writer.Lock()
 	defer img.writer.Unlock()
@@ -528,67 +530,12 @@ func (img *Image) Close() error {
 	} else {
 		img.reap(true)
 	}
+	for v := range img.views {
+		v.drop()
+	}
 	img.core.txn.Discard()
 	if full := checkRoom(img.cfg.Dir, 0); full != nil && (err == nil || errors.Is(err, ErrDiskFull)) {
 		return full
 	}
 	return errors.Join(err, img.db.Close())
-}
-
-// View is the state at one version, for one goroutine, for as long as it is
-// held; entries go on being applied.
-type View struct {
-	img  *Image
-	core *core
-	root *root
-}
-
-// viewCache is what a View may cache.
-const viewCache = 64 << 20
-
-// View commits and returns the state just committed.
-func (img *Image) View() (*View, error) {
-	img.writer.Lock()
-	defer img.writer.Unlock()
-	if err := img.commit(true); err != nil {
-		return nil, err
-	}
-	r, err := readRoot(img.db)
-	if err != nil {
-		return nil, err
-	}
-	img.views[r.ts]++
-	c := newCore(img.db, img.db.NewTransactionAt(r.ts, false))
-	c.limit = viewCache
-	c.pub, c.priv = r.pub, r.priv
-	v := &View{img, c, r}
-	if err := c.load(); err != nil {
-		v.release()
-		return nil, err
-	}
-	return v, nil
-}
-
-// State returns the tables, for reading.
-func (v *View) State() *meta.State { return v.core.st }
-
-// Position returns where the view is.
-func (v *View) Position() Position { return v.root.pos }
-
-// Digest returns the view's digest.
-func (v *View) Digest() Sum { return v.root.digest }
-
-// Close lets go of the view.
-func (v *View) Close() {
-	v.img.writer.Lock()
-	defer v.img.writer.Unlock()
-	v.release()
-	v.img.discard()
-}
-
-func (v *View) release() {
-	v.core.txn.Discard()
-	if v.img.views[v.root.ts]--; v.img.views[v.root.ts] == 0 {
-		delete(v.img.views, v.root.ts)
-	}
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"mfsstandby/changelog/meta"
 )
 
@@ -14,24 +12,15 @@ import (
 // rather than bucket by bucket, so that a directory of a million names takes
 // little more than its bytes.
 func (v *View) Names(dir meta.Inode, f func(name []byte, child meta.Inode)) error {
-	opt := badger.DefaultIteratorOptions
-	opt.Prefix = binary.BigEndian.AppendUint32([]byte{bucketCodec.prefix}, uint32(dir))
-	it := v.core.txn.NewIterator(opt)
-	defer it.Close()
-	for it.Seek(opt.Prefix); it.Valid(); it.Next() {
-		err := it.Item().Value(func(b []byte) error {
-			var p bucketPage
-			if err := decodeBucket(&p, b); err != nil {
-				return fmt.Errorf("image is damaged: names of directory %d: %w", dir, err)
-			}
-			for rest := p.b; len(rest) > 0; rest = rest[edgeLen(rest):] {
-				f(edgeName(rest), edgeChild(rest))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	prefix := binary.BigEndian.AppendUint32([]byte{bucketCodec.prefix}, uint32(dir))
+	return v.core.each(prefix, prefix, true, func(_, b []byte) error {
+		var p bucketPage
+		if err := decodeBucket(&p, b); err != nil {
+			return fmt.Errorf("image is damaged: names of directory %d: %w", dir, err)
 		}
-	}
-	return nil
+		for rest := p.b; len(rest) > 0; rest = rest[edgeLen(rest):] {
+			f(edgeName(rest), edgeChild(rest))
+		}
+		return nil
+	})
 }

@@ -304,7 +304,8 @@ func (c *conn) process() (more bool, err error) {
 		err = img.Read(c.batch)
 		c.st = nil
 		c.srv.counters.packets.Add(c.counts)
-	} else {
+	}
+	if img == nil || errors.Is(err, image.ErrClosed) { // another one takes its place
 		err = c.unready()
 	}
 	if err != nil {

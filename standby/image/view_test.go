@@ -1,0 +1,190 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/changelog/meta/metatest"
+)
+
+// The store is unmapped when the image is closed: whoever is reading it then
+// gets an error.
+func TestCloseUnderReaders(t *testing.T) {
+	for seed := range uint64(3) {
+		img, model := openTest(t, filepath.Join(t.TempDir(), "image")), metatest.New()
+		p := setUp(t, img, model, seed)
+		p = grow(t, img, model, p, 3000)
+		if err := img.Commit(true); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		views := make(chan struct{}, 100)
+		for range 3 {
+			wg.Go(func() { readViews(t, img, views) })
+		}
+		wg.Go(func() {
+			for readSome(t, img) {
+			}
+		})
+		wg.Go(func() {
+			for touchRoot(t, img) {
+			}
+		})
+		for range 5 + seed {
+			<-views
+		}
+		if err := img.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+}
+
+// readViews reads views from end to end until the image is closed.
+func readViews(t *testing.T, img *Image, told chan<- struct{}) {
+	for {
+		v, err := img.View()
+		if err == nil {
+			st := v.State()
+			for ino := range st.Nodes.Scan(0) {
+				st.Dirs.Get(ino) // reads while it scans
+			}
+			err = st.Err()
+		}
+		if err == nil {
+			err = v.Names(meta.Root, func([]byte, meta.Inode) {})
+		}
+		if v != nil {
+			v.Close()
+		}
+		switch {
+		case errors.Is(err, ErrClosed):
+			return
+		case err != nil:
+			t.Error(err)
+			return
+		}
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func readSome(t *testing.T, img *Image) bool {
+	err := img.Read(func(st *meta.State, _ Position) error {
+		for ino := range meta.Inode(200) {
+			st.Nodes.Get(ino)
+		}
+		return st.Err()
+	})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	img.Committed()
+	img.Stats()
+	return err == nil
+}
+
+func touchRoot(t *testing.T, img *Image) bool {
+	err := img.Update(func(st *meta.State, pos Position) (Position, error) {
+		n, _ := st.Nodes.Edit(meta.Root)
+		n.Mtime++
+		pos.Version++
+		return pos, nil
+	})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+// A scan may be under way in the goroutine that waits for something else.
+func TestCloseInTheMiddleOfAScan(t *testing.T) {
+	img, model := openTest(t, filepath.Join(t.TempDir(), "image")), metatest.New()
+	p := setUp(t, img, model, 1)
+	grow(t, img, model, p, 2000)
+	v, err := img.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for range v.State().Nodes.Scan(0) {
+		if seen++; seen == 1 {
+			if err := img.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if seen == 0 || !errors.Is(v.State().Err(), ErrClosed) {
+		t.Fatalf("%d nodes, error %v; want %v", seen, v.State().Err(), ErrClosed)
+	}
+	v.Close()
+	if _, err := img.View(); !errors.Is(err, ErrClosed) {
+		t.Fatalf("a view of a closed image: %v", err)
+	}
+}
+
+func TestRetireWaitsForViews(t *testing.T) {
+	img, model := openTest(t, filepath.Join(t.TempDir(), "image")), metatest.New()
+	defer img.Close()
+	setUp(t, img, model, 1)
+	v, err := img.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	retired := make(chan error, 1)
+	go func() { retired <- img.Retire(t.Context()) }()
+	for {
+		other, err := img.View()
+		if errors.Is(err, ErrClosed) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Close()
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-retired:
+		t.Fatalf("Retire returned %v while a view is held", err)
+	default:
+	}
+	if !readSome(t, img) {
+		t.Fatal("a retired image is not read")
+	}
+	v.Close()
+	if err := <-retired; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRetireGivesUp(t *testing.T) {
+	img, model := openTest(t, filepath.Join(t.TempDir(), "image")), metatest.New()
+	setUp(t, img, model, 1)
+	v, err := img.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := img.Retire(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if err := img.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range v.State().Nodes.Scan(0) {
+		t.Fatal("the store is read after it was closed")
+	}
+	if err := v.State().Err(); !errors.Is(err, ErrClosed) {
+		t.Fatalf("reading a view of a closed image: %v", err)
+	}
+	v.Close()
+}
