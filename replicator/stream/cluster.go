@@ -18,7 +18,7 @@ import (
 type ClusterConfig struct {
 	MetaID   uint64 // MooseFS's metadata id
 	Prefix   string // of subjects, and in capitals of streams; default "mfs"
-	Replicas int    // NATS servers that keep each message: 1 (default), 3 or 5
+	Replicas int    // NATS servers that keep each message: 1, 3 or 5; 0 leaves it as it is, and makes what is new with 1
 }
 
 // Validate says what is wrong.
@@ -65,7 +65,6 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "mfs"
 	}
-	cfg.Replicas = max(cfg.Replicas, 1)
 	id := fmt.Sprintf("%016X", cfg.MetaID)
 	cl := &Cluster{
 		conn: c, metaid: cfg.MetaID,
@@ -76,10 +75,12 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if cl.log, err = cl.openLog(ctx, cfg.Replicas); err != nil {
 		return nil, fmt.Errorf("opening stream %s: %w", cl.name, err)
 	}
-	if err := cl.openBases(ctx, id, cfg.Replicas); err != nil {
+	// The buckets are as safe as the stream, whoever opens it.
+	replicas := cl.log.CachedInfo().Config.Replicas
+	if err := cl.openBases(ctx, id, replicas); err != nil {
 		return nil, fmt.Errorf("opening the base images of %s: %w", cl.name, err)
 	}
-	if err := cl.openMembers(ctx, id, cfg.Replicas); err != nil {
+	if err := cl.openMembers(ctx, id, replicas); err != nil {
 		return nil, fmt.Errorf("opening the members of %s: %w", cl.name, err)
 	}
 	return cl, nil
@@ -137,7 +138,7 @@ func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, 
 		Subjects:    []string{c.subject + ".*"},
 		Storage:     jetstream.FileStorage,
 		Compression: jetstream.S2Compression,
-		Replicas:    replicas,
+		Replicas:    max(replicas, 1),
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardNew,
 		MaxMsgSize:  maxPayload,
@@ -156,7 +157,7 @@ func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, 
 	if err := checkConfig(&have, &want); err != nil {
 		return nil, err
 	}
-	if have.Replicas != replicas {
+	if replicas != 0 && have.Replicas != replicas {
 		have.Replicas = replicas
 		return c.conn.js.UpdateStream(ctx, have)
 	}
