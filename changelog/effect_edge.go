@@ -252,7 +252,7 @@ func (op *Move) Apply(st *meta.State, now meta.Time) error {
 	linkEdge(st, now, op.DstParent, dst, op.DstBase, edge.Child, n)
 	// Patterns can be for one user or group, of which the entry tells nothing:
 	// most likely it was the owner who renamed.
-	return applyPatterns(st, edge.Child, n, op.DstBase, n.UID, n.GID)
+	return applyPatterns(st, edge.Child, n, op.DstBase, n.UID, n.GID, false)
 }
 
 // exchange lets the two names lead each to the other's node.

@@ -264,6 +264,14 @@ func TestPatterns(t *testing.T) {
 	w.want("attributes without pattern", w.node(5).Eattr, 0)
 }
 
+// In a directory that hands on its group, entries do not tell the user's.
+func TestPatternOfHiddenGroup(t *testing.T) {
+	w := newModernWorld(t)
+	w.do("PATADD(*.a,1001,1001,5,2,0,7,0,0)", "PATADD(*.b,4294967295,1001,5,2,0,8,0,0)", "CREATE(1,d,2,1535,0,0,0,0):2", "CREATE(1,e,2,511,0,0,0,0):3",
+		"CREATE(2,f.a,1,420,0,1001,0,0):4", "CREATE(2,f.b,1,420,0,1001,0,0):5", "CREATE(3,f.a,1,420,0,1001,0,0):6", "CREATE(2,g.a,1,420,0,1002,0,0):7")
+	w.want("retention", fmt.Sprint(w.node(4).TrashHours, w.node(5).TrashHours, w.node(6).TrashHours, w.node(7).TrashHours), "7 24 24 24")
+}
+
 // Exchanging a directory with one above it would lose both.
 func TestExchangeOfAncestor(t *testing.T) {
 	w := newModernWorld(t)

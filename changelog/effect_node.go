@@ -213,8 +213,12 @@ func (op *Create) Apply(st *meta.State, now meta.Time) error {
 	if op.Type.IsDevice() {
 		n.Rdev = op.Rdev
 	}
-	if err := applyPatterns(st, ino, n, op.Base, op.UID, op.GID); err != nil {
-		return err
+	if st.PatternCount > 0 {
+		parent, _ := st.Nodes.Get(op.Parent)
+		hidden := parent.Mode&setGID != 0 // the group is the directory's
+		if err := applyPatterns(st, ino, n, op.Base, op.UID, op.GID, hidden); err != nil {
+			return err
+		}
 	}
 	return settle(st, "inode", &op.Inode, ino)
 }

@@ -17,13 +17,16 @@ func patternError(glob []byte, status meta.Status) error {
 // fits name, user and group. Times do not change by that.
 //
 // The primary looks at all groups of the user, of which entries tell one at
-// most, and that may be the one of the directory.
-func applyPatterns(st *meta.State, ino meta.Inode, n *meta.Node, name []byte, uid, gid uint32) error {
+// most. If hidden they do not tell that either, and a pattern for this user
+// counts as one for a group that it is in: who makes a pattern for both has
+// reason to.
+func applyPatterns(st *meta.State, ino meta.Inode, n *meta.Node, name []byte, uid, gid uint32, hidden bool) error {
 	if st.PatternCount == 0 {
 		return nil
 	}
 	for _, p := range st.Patterns.Scan(0) {
-		if (p.UID == meta.AnyID || p.UID == uid) && (p.GID == meta.AnyID || p.GID == gid) && globMatch(p.Glob, name) {
+		user, group := p.UID == meta.AnyID || p.UID == uid, p.GID == meta.AnyID || p.GID == gid
+		if user && (group || hidden && p.UID == uid) && globMatch(p.Glob, name) {
 			return applyPattern(st, ino, n, &p)
 		}
 	}
