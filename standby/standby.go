@@ -63,6 +63,8 @@ type Standby struct {
 
 	loaded meta.Version // base image loaded last by this process; follow's
 
+	synced atomic.Pointer[stream.Cluster] // the same as cluster, for commits
+
 	last atomic.Pointer[apply.Batch] // of the applied
 	done atomic.Uint64               // entries applied since the start
 
@@ -100,7 +102,7 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 }
 
 func (s *Standby) open() error {
-	img, err := image.Open(image.Config{Dir: ImageDir(s.cfg.Dir), Cache: s.cfg.Cache, Logger: s.log})
+	img, err := image.Open(image.Config{Dir: ImageDir(s.cfg.Dir), Cache: s.cfg.Cache, Logger: s.log, SyncLog: s.syncStream})
 	if err != nil {
 		return err
 	}
@@ -325,6 +327,16 @@ func (s *Standby) openStream(ctx context.Context, id uint64) error {
 	s.mu.Lock()
 	s.cluster = cluster
 	s.mu.Unlock()
+	s.synced.Store(cluster)
+	return nil
+}
+
+// syncStream makes durable what was read of the stream, where this process keeps
+// it. It must not wait for mu: the image calls it.
+func (s *Standby) syncStream() error {
+	if c := s.synced.Load(); c != nil {
+		return c.Sync()
+	}
 	return nil
 }
 

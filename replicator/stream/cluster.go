@@ -57,6 +57,10 @@ type Cluster struct {
 	orphanAge  time.Duration
 }
 
+// Sync makes durable what the stream holds, if the server of this process keeps
+// it and is to have it on the disk. It waits for no network.
+func (c *Cluster) Sync() error { return c.conn.harden(c.name) }
+
 // Open opens the cluster's stream and buckets and creates what is missing.
 func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err := cfg.Validate(); err != nil {

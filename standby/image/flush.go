@@ -105,6 +105,11 @@ func (img *Image) write(f *flush) error {
 	if f.root == nil {
 		return nil
 	}
+	if img.cfg.SyncLog != nil {
+		if err := img.cfg.SyncLog(); err != nil {
+			return fmt.Errorf("committing to image %s: %w", img.cfg.Dir, err)
+		}
+	}
 	f.root.digest = f.root.digest.plus(f.diff)
 	if err := writeRoot(img.db, img.cfg.Dir, f.root); err != nil {
 		return fmt.Errorf("committing to image %s: %w", img.cfg.Dir, err)

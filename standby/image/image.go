@@ -30,6 +30,11 @@ type Config struct {
 	Dir    string
 	Cache  int64        // bytes of cached pages; 0 means DefaultCache
 	Logger *slog.Logger // of Badger's warnings; nil is none
+
+	// SyncLog, if set, makes durable what the state follows from: an image
+	// must not know of entries that a loss of power takes from the stream. It
+	// is called before each commit, in the background.
+	SyncLog func() error
 }
 
 // DefaultCache is the default of Config.Cache.

@@ -188,3 +188,41 @@ func TestRetireGivesUp(t *testing.T) {
 	}
 	v.Close()
 }
+
+// What the state follows from is durable before a commit of it.
+func TestCommitComesAfterItsLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "image")
+	var img *Image
+	var failed error
+	calls, early := 0, false
+	img, err := Open(Config{Dir: dir, Cache: MinCache, SyncLog: func() error {
+		calls++
+		r, err := readRoot(img.db)
+		early = early || err != nil || r != nil && r.ts == img.started
+		return failed
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	setUp(t, img, metatest.New(), 1)
+	if err := img.Commit(true); err != nil {
+		t.Fatal(err)
+	}
+	before := img.Position().Version
+	if calls == 0 || early {
+		t.Fatalf("%d calls before the commit; after a root: %v", calls, early)
+	}
+	if !touchRoot(t, img) {
+		t.Fatal("the image is closed")
+	}
+	failed = errors.New("no disk")
+	if err := img.Commit(true); !errors.Is(err, failed) {
+		t.Fatalf("a commit without its log: %v", err)
+	}
+	img.Close()
+	img = openTest(t, dir)
+	defer img.Close()
+	if got := img.Position().Version; got != before {
+		t.Fatalf("the image is at version %d, want %d", got, before)
+	}
+}

@@ -4,6 +4,7 @@ package crash
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
 )
 
 // A loss of power takes nothing that was acknowledged, whatever of the rest
@@ -97,7 +99,32 @@ func (p *powerTest) cut(t *testing.T, r reach) {
 			t.Fatalf("power lost %s: image is at version %d, committed was %d, and %d before", how, v, p.seen.committed, p.image)
 		}
 		p.image = v
+		if end := streamEnd(t, p.dir()); end < v {
+			t.Fatalf("power lost %s: image is at version %d, the stream ends at %d", how, v, end)
+		}
 	}
+}
+
+// streamEnd looks where the stream of a data directory ends: with "--sync
+// always" an image never knows of entries that the stream lost.
+func streamEnd(t *testing.T, dir string) meta.Version {
+	t.Helper()
+	srv, err := stream.StartServer(stream.ServerConfig{StoreDir: filepath.Join(dir, "nats"), SyncAlways: true, Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	defer srv.Close()
+	conn, err := stream.Connect(stream.Config{Server: srv})
+	must(t, err)
+	defer conn.Close()
+	ids, err := conn.Clusters(t.Context())
+	must(t, err)
+	if len(ids) != 1 {
+		t.Fatalf("streams of the clusters %X, want one", ids)
+	}
+	cluster, err := conn.Open(t.Context(), stream.ClusterConfig{MetaID: ids[0]})
+	must(t, err)
+	end, err := cluster.End(t.Context())
+	must(t, err)
+	return end.Version
 }
 
 // anew removes an image that does not open: Badger names a table in its
