@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -22,7 +23,7 @@ var sections = []string{"IM", "IG", "MU", "IC", "IL", "MF", "CS", "MB", "HD", "E
 
 // mustDiffer are the fields in which a standby is not its primary, by the title
 // of mfscli's table and the number of the field, of which the title is the
-// first. A field of -1 is the value of the row with that name.
+// first.
 var mustDiffer = []struct {
 	table string
 	name  string // of the row; "" is any
@@ -47,6 +48,8 @@ var mustDiffer = []struct {
 	{"memory usage detailed info", "", 3, "bytes of the image's cache, not of a master's structures"},
 	{"memory usage detailed info", "", 4, "bytes of the image's cache, not of a master's structures"},
 	{"memory usage detailed info", "", 5, "bytes of the image's cache, not of a master's structures"},
+	{"active quotas", "", 4, "seconds left: of the moment"},
+	{"inactive mounts, parameters", "", 5, "seconds left: of the moment"},
 	{"exports", "", 7, "what a standby grants is read-only"},
 }
 
@@ -125,8 +128,12 @@ func (s *serving) sameSection(section string) {
 	var found []string
 	var lines int
 	err := waitFor("section "+section+" to be equal", patience/4, func() bool {
-		want, err1 := s.cli("9421", "-S"+section)
-		got, err2 := s.cli(servePort, "-S"+section)
+		var want, got []string
+		var err1, err2 error
+		var both sync.WaitGroup
+		both.Go(func() { want, err1 = s.cli("9421", "-S"+section) })
+		got, err2 = s.cli(servePort, "-S"+section)
+		both.Wait()
 		if err1 != nil || err2 != nil {
 			found = []string{fmt.Sprintf("%v %v", err1, err2)}
 			return false

@@ -159,3 +159,23 @@ func BenchmarkPNG(b *testing.B) {
 		c.PNG(1000, 0, 0)
 	}
 }
+
+// Whatever a client asks for, the answer is bounded and well formed.
+func FuzzAsk(f *testing.F) {
+	c := New(start)
+	s := Unknown()
+	s[UserCPU], s[TotalSpace], s[UsedSpace] = 1<<63, 5, NoData-1
+	c.Add(s, start)
+	f.Add(uint32(1000), uint16(0), uint16(0))
+	f.Add(uint32(1020), uint16(300), uint16(65535))
+	f.Add(binary.BigEndian.Uint32([]byte("TcPu")), uint16(1), uint16(200))
+	f.Fuzz(func(t *testing.T, id uint32, width, height uint16) {
+		img, err := png.Decode(bytes.NewReader(c.PNG(id, int(width), int(height))))
+		if err != nil || img.Bounds().Dx() > maxWide+wideRoom || img.Bounds().Dy() > maxHigh+highRoom {
+			t.Fatalf("chart %d of %d x %d: %v %v", id, width, height, img, err)
+		}
+		if b := c.AppendData(nil, id, uint32(width)<<16|uint32(height)); len(b)%8 != 0 || len(b) > 8+8*Length {
+			t.Fatalf("chart %d: %d bytes", id, len(b))
+		}
+	})
+}

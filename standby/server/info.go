@@ -91,18 +91,6 @@ func (s *Server) read(seen meta.Version, f func(*meta.State, image.Position) err
 	})
 }
 
-// besideImage is beside with the image, after the primary was asked.
-func (c *conn) besideImage(t wire.Type, body []byte, do func(e *wire.Encoder, st *meta.State, pos image.Position, primary []byte)) error {
-	seen := c.seen
-	return c.beside(func(e *wire.Encoder) error {
-		primary := c.srv.ask(t, body)
-		return c.srv.read(seen, func(st *meta.State, pos image.Position) error {
-			do(e, st, pos, primary)
-			return nil
-		})
-	})
-}
-
 // ask asks the primary; nil is no answer.
 func (s *Server) ask(t wire.Type, body []byte) []byte {
 	if s.cfg.Asker == nil {
@@ -128,16 +116,6 @@ func (c *conn) passOn(t wire.Type, body []byte, fits func(length int) bool, othe
 // empty reads a request without content.
 func (c *conn) empty() error { return c.d.End() }
 
-// askPrimary returns what the primary says of itself, nil if it does not.
-func (s *Server) askPrimary() *wire.MasterInfo {
-	p := &wire.MasterInfo{}
-	b := s.ask(wire.InfoMaster, nil)
-	if b == nil || p.Decode(wire.NewDecoder(b)) != nil {
-		return nil
-	}
-	return p
-}
-
 func (c *conn) infoMaster() error {
 	if err := c.empty(); err != nil {
 		return err
@@ -145,18 +123,14 @@ func (c *conn) infoMaster() error {
 	seen, s := c.seen, c.srv
 	return c.beside(func(e *wire.Encoder) error {
 		a := wire.MasterInfo{Release: Release, State: wire.NoMasterState, Exports: s.cfg.Exports().Sum()}
-		if p := s.askPrimary(); p != nil {
+		if p, ok := s.askPrimary(); ok {
 			a.Total, a.Avail, a.Free = p.Total, p.Avail, p.Free
-			a.Chunks, a.Copies, a.Marked = p.Chunks, p.Copies, p.Marked
+			a.Chunks, a.Copies, a.Marked = p.chunks, p.copies, p.regular
 		} else {
-			if s.cfg.Primary != nil {
-				sp := s.cfg.Primary.Space()
-				a.Total, a.Avail, a.Free = sp.Total, sp.Avail, sp.Free
-			}
 			a.Chunks = uint32(s.census().chunks)
 		}
 		a.Memory, _ = memoryInUse()
-		a.UserCPU, a.SysCPU = s.info.userCPU.Load(), s.info.systemCPU.Load()
+		a.UserCPU, a.SysCPU = s.processorUse()
 		if s.cfg.Follower {
 			a.State = followerState
 		}
@@ -249,14 +223,14 @@ func memoryInUse() (resident, virtual uint64) {
 	return in * page, all * page
 }
 
-// localOnly answers with EROFS, or with what do makes of a session of the
-// standby's own.
+// sessionCommand ends a session of the standby's own whose client is gone;
+// those of the primary are the primary's to end.
 func (c *conn) sessionCommand() error {
 	var p wire.SessionCommandRequest
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	status := meta.EROFS // the session is the primary's
+	status := meta.EROFS
 	switch {
 	case p.Command != 0:
 		status = meta.EINVAL

@@ -236,6 +236,15 @@ func (c *conn) infoMatrix() error {
 		size = 1 + 2*one
 	}
 	return c.passOn(wire.InfoMatrix, modeOf(&p), func(n int) bool { return n == size }, func(e *wire.Encoder) error {
+		all, regular := c.srv.ask(wire.InfoMatrix, []byte{0}), c.srv.ask(wire.InfoMatrix, []byte{1})
+		if !p.HasMode && len(all) == one && len(regular) == one { // 4.x answers the request without a mode otherwise
+			e.Begin(wire.InfoMatrix.Reply())
+			e.U8(0)
+			e.Bytes(all)
+			e.Bytes(regular)
+			e.End()
+			return nil
+		}
 		var m wire.Matrix
 		if !p.HasMode || p.Mode <= 1 {
 			for goal, n := range c.srv.census().matrix {

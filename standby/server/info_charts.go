@@ -16,6 +16,8 @@ type info struct {
 	charts             *charts.Charts
 	asking             atomic.Int32
 	sent               atomic.Uint64 // packets
+	start              time.Time
+	began              totals        // at the start
 	userCPU, systemCPU atomic.Uint64 // seconds per second of the last minute, in 10^-9
 
 	mu      sync.Mutex    // guards what follows
@@ -23,7 +25,10 @@ type info struct {
 	running chan struct{} // of the one being made, closed at its end; nil: none is
 }
 
-func (i *info) init(now time.Time) { i.charts = charts.New(now) }
+func (i *info) init(now time.Time) {
+	i.charts, i.start = charts.New(now), now
+	i.began.processor()
+}
 
 // totals are counters since the start.
 type totals struct {
@@ -39,11 +44,29 @@ func (s *Server) totals() totals {
 	for i := range c.stats {
 		t.ops[i] = c.stats[i].Load()
 	}
+	t.processor()
+	return t
+}
+
+// processor fills in the processor time of this process.
+func (t *totals) processor() {
 	var use syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &use) == nil {
 		t.user, t.system = time.Duration(use.Utime.Nano()), time.Duration(use.Stime.Nano())
 	}
-	return t
+}
+
+// processorUse returns the processor time per second, in 10^-9, of the last
+// full minute, or since the start.
+func (s *Server) processorUse() (user, system uint64) {
+	i := &s.info
+	if user, system = i.userCPU.Load(), i.systemCPU.Load(); user+system > 0 {
+		return user, system
+	}
+	var now totals
+	now.processor()
+	took := max(time.Since(i.start).Seconds(), 1e-3)
+	return uint64(float64(now.user-i.began.user) / took), uint64(float64(now.system-i.began.system) / took)
 }
 
 // measure puts a sample into the charts at each full minute.
@@ -79,10 +102,8 @@ func (s *Server) sample(from, to *totals, took time.Duration, minute time.Time) 
 	}
 	d[charts.PacketsReceived], d[charts.PacketsSent] = to.packets-from.packets, to.sent-from.sent
 	d[charts.BytesReceived], d[charts.BytesSent] = to.received-from.received, to.wrote-from.wrote
-	if s.cfg.Primary != nil {
-		if sp := s.cfg.Primary.Space(); sp.Total > 0 {
-			d[charts.UsedSpace], d[charts.TotalSpace] = sp.Total-min(sp.Avail, sp.Total), sp.Total
-		}
+	if p, ok := s.askPrimary(); ok {
+		d[charts.UsedSpace], d[charts.TotalSpace] = p.Total-min(p.Avail, p.Total), p.Total
 	}
 	for _, series := range [...]int{ // a standby does nothing to chunks
 		charts.DeleteTried, charts.ReplicateTried, charts.CreateTried, charts.ChangeTried, charts.DeleteOK, charts.DeleteError,

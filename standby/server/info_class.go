@@ -20,9 +20,10 @@ func (c *conn) infoClasses() error {
 	}
 	seen, s := c.seen, c.srv
 	return c.beside(func(e *wire.Encoder) error {
-		servers, live := classesOf(s.ask(wire.InfoClasses, nil))
+		answer := s.ask(wire.InfoClasses, nil)
+		servers, live := classesOf(answer)
 		var count *census
-		if live == nil {
+		if answer == nil {
 			count = s.census()
 		}
 		return s.read(seen, func(st *meta.State, _ image.Position) error {
@@ -105,9 +106,19 @@ func (c *conn) infoNode() error {
 	case !ok:
 		p.AppendStatus(&c.out, meta.ENOENT)
 	case n.Type == meta.TypeDir:
-		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.nodeDir(&p, st, ino, e) })
+		do := func(st *meta.State, e *wire.Encoder) { c.srv.nodeDir(&p, st, ino, e) }
+		if d, _ := c.st.Dirs.Get(ino); d.Elements > inlineNames {
+			return c.besideView(do)
+		}
+		do(c.st, &c.out)
+	case n.Type.IsFile() && n.Slots > inlineNames:
+		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.appendChunks(e, chunksOf(&p, st, ino)) })
 	case n.Type.IsFile():
-		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.nodeFile(&p, st, ino, e) })
+		list := chunksOf(&p, c.st, ino)
+		return c.beside(func(e *wire.Encoder) error {
+			c.srv.appendChunks(e, list)
+			return nil
+		})
 	default:
 		p.Begin(&c.out, wire.NodeOther)
 		c.out.End()
@@ -115,7 +126,7 @@ func (c *conn) infoNode() error {
 	return nil
 }
 
-// besideView is beside with a view of the image.
+// besideView is beside with a view of the image. do appends the whole answer.
 func (c *conn) besideView(do func(*meta.State, *wire.Encoder)) error {
 	seen, s := c.seen, c.srv
 	return c.beside(func(e *wire.Encoder) error {
@@ -131,7 +142,9 @@ func (s *Server) nodeDir(p *wire.NodeRequest, st *meta.State, ino meta.Inode, e 
 	edges, found := s.pages.find(ino, p.Cursor, time.Now())
 	if !found || p.Cursor == 0 {
 		edges = st.Edges.List(ino)
-		s.pages.keep(ino, edges, time.Now())
+		if len(edges) > inlineNames {
+			s.pages.keep(ino, edges, time.Now())
+		}
 		for len(edges) > 0 && edges[0].ID < p.Cursor {
 			edges = edges[1:]
 		}
@@ -149,34 +162,54 @@ func (s *Server) nodeDir(p *wire.NodeRequest, st *meta.State, ino meta.Inode, e 
 	e.End()
 }
 
-// nodeFile lists the chunks of a file. The size of a chunk is that of its data
-// in whole blocks and of its head.
-func (s *Server) nodeFile(p *wire.NodeRequest, st *meta.State, ino meta.Inode, e *wire.Encoder) {
-	ctx, cancel := context.WithTimeout(s.ctx, nodeTime)
-	defer cancel()
+// fileChunks are some chunks of a file, for an answer.
+type fileChunks struct {
+	req    wire.NodeRequest
+	ino    meta.Inode
+	length uint64 // of the file
+	next   uint64 // where the next answer begins; 0: at no place
+	chunks []fileChunk
+}
+
+type fileChunk struct {
+	index, version uint32
+	id             meta.ChunkID
+}
+
+// chunksOf finds the chunks that a request asks for.
+func chunksOf(p *wire.NodeRequest, st *meta.State, ino meta.Inode) *fileChunks {
 	n, _ := st.Nodes.Get(ino)
-	left := min(p.Max, maxNodeEntries)
-	next := p.Cursor
-	var list wire.Encoder
-	for i := p.Cursor; i < uint64(n.Slots) && left > 0; i++ {
+	l := &fileChunks{req: *p, ino: ino, length: n.Length, next: p.Cursor}
+	most := int(min(p.Max, maxNodeEntries))
+	for i := p.Cursor; i < uint64(n.Slots) && len(l.chunks) < most; i++ {
 		id := st.Slot(ino, &n, uint32(i))
-		ch, ok := st.Chunks.Get(id)
-		if id == 0 || !ok {
+		if id == 0 {
 			continue
 		}
-		list.U64(uint64(id))
-		list.U32(chunkBytes(n.Length, i))
-		list.U8(s.copies(ctx, ino, uint32(i), id, ch.Version))
-		left--
-		next = i + 1
+		if ch, ok := st.Chunks.Get(id); ok {
+			l.chunks = append(l.chunks, fileChunk{uint32(i), ch.Version, id})
+			l.next = i + 1
+		}
 	}
-	if next >= uint64(n.Slots) {
-		next = 0
+	if l.next >= uint64(n.Slots) {
+		l.next = 0
 	}
-	p.Begin(e, wire.NodeFile)
-	e.U64(next)
-	e.U64(n.Length)
-	e.Bytes(list.Buf)
+	return l
+}
+
+// appendChunks appends an answer. The size of a chunk is that of its data in
+// whole blocks and of its head.
+func (s *Server) appendChunks(e *wire.Encoder, l *fileChunks) {
+	ctx, cancel := context.WithTimeout(s.ctx, nodeTime)
+	defer cancel()
+	l.req.Begin(e, wire.NodeFile)
+	e.U64(l.next)
+	e.U64(l.length)
+	for _, ch := range l.chunks {
+		e.U64(uint64(ch.id))
+		e.U32(chunkBytes(l.length, uint64(ch.index)))
+		e.U8(s.copies(ctx, l.ino, ch.index, ch.id, ch.version))
+	}
 	e.End()
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -26,31 +28,41 @@ func (c *conn) infoSessions() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	mode := p.Mode
-	return c.besideImage(wire.InfoSessions, []byte{sessionsMode}, func(e *wire.Encoder, st *meta.State, _ image.Position, primary []byte) {
-		live := sessionsOf(primary)
+	seen, s := c.seen, c.srv
+	return c.beside(func(e *wire.Encoder) error {
+		live := sessionsOf(s.ask(wire.InfoSessions, []byte{sessionsMode}))
 		now := time.Now()
 		e.Begin(wire.InfoSessions.Reply())
 		e.U16(wire.OpStats)
-		for id, ses := range st.Sessions.Scan(0) {
-			a := infoOf(st, id, &ses)
-			a.OpenFiles = ses.Open
-			a.Current, a.LastHour = ses.Current, ses.Last
-			if l := live[uint32(id)]; l != nil {
-				a.IP, a.Release, a.Sockets, a.Expire, a.Current, a.LastHour = l.IP, l.Release, l.Sockets, l.Expire, l.Current, l.LastHour
-			} else {
-				a.Expire = timeLeft(ses.Disconnected, now)
-			}
-			if mode >= 2 || a.Sockets > 0 {
-				a.Append(e, mode)
+		add := func(a *wire.SessionInfo) {
+			if p.Mode >= 2 || a.Sockets > 0 { // old clients know connected ones only
+				a.Append(e, p.Mode)
 			}
 		}
-		for _, a := range c.srv.sessions.infos(st, now) {
-			if mode >= 2 || a.Sockets > 0 {
-				a.Append(e, mode)
+		err := walk(s, seen, func(st *meta.State) meta.Table[meta.SessionID, meta.Session] { return st.Sessions },
+			func(st *meta.State, id meta.SessionID, ses *meta.Session) {
+				a := infoOf(st, id, ses)
+				a.OpenFiles = ses.Open
+				if l := live[uint32(id)]; l != nil {
+					a.IP, a.Release, a.Sockets, a.Expire, a.Current, a.LastHour = l.IP, l.Release, l.Sockets, l.Expire, l.Current, l.LastHour
+				} else {
+					a.Expire, a.Current, a.LastHour = timeLeft(ses.Disconnected, now), ses.Current, ses.Last
+				}
+				add(&a)
+			})
+		for some := range slices.Chunk(s.sessions.all(), readAtOnce) {
+			if err != nil {
+				return err
 			}
+			err = s.read(seen, func(st *meta.State, _ image.Position) error {
+				for _, ses := range some {
+					add(ses.infoOf(st, now))
+				}
+				return nil
+			})
 		}
 		e.End()
+		return err
 	})
 }
 
@@ -113,29 +125,29 @@ func dirPath(st *meta.State, ino meta.Inode, n *meta.Node) string {
 	return "/"
 }
 
-// infos tells of the standby's own sessions, in the order of their ids.
-func (t *sessions) infos(st *meta.State, now time.Time) []wire.SessionInfo {
+// all returns all sessions in the order of their ids.
+func (t *sessions) all() []*session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]wire.SessionInfo, 0, len(t.byID))
-	for id, s := range t.byID {
-		a := infoOf(st, id, &s.params().Session)
-		s.mu.Lock()
-		a.IP, a.Release, a.OpenFiles, a.Sockets = s.address, s.release, uint32(s.open.Len()), uint8(min(s.conns, 255))
-		switch left := sustain - now.Sub(s.disconnected); {
-		case s.conns > 0:
-			a.Expire = connected
-		case !s.closed && left > 0:
-			a.Expire = uint32(left / time.Second)
-		}
-		s.mu.Unlock()
-		for i := range s.ops {
-			a.Current[i], a.LastHour[i] = s.ops[i].Load(), s.last[i].Load()
-		}
-		list = append(list, a)
+	return slices.SortedFunc(maps.Values(t.byID), func(a, b *session) int { return cmp.Compare(a.id, b.id) })
+}
+
+// infoOf tells of a session of the standby's own.
+func (s *session) infoOf(st *meta.State, now time.Time) *wire.SessionInfo {
+	a := infoOf(st, s.id, &s.params().Session)
+	s.mu.Lock()
+	a.IP, a.Release, a.OpenFiles, a.Sockets = s.address, s.release, uint32(s.open.Len()), uint8(min(s.conns, 255))
+	switch left := sustain - now.Sub(s.disconnected); {
+	case s.conns > 0:
+		a.Expire = connected
+	case !s.closed && left > 0:
+		a.Expire = uint32(left / time.Second)
 	}
-	slices.SortFunc(list, func(a, b wire.SessionInfo) int { return int(int64(a.Session) - int64(b.Session)) })
-	return list
+	s.mu.Unlock()
+	for i := range s.ops {
+		a.Current[i], a.LastHour[i] = s.ops[i].Load(), s.last[i].Load()
+	}
+	return &a
 }
 
 // infoOpenFiles lists which session has which file open, here and at the primary.
@@ -144,26 +156,38 @@ func (c *conn) infoOpenFiles() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	p.Begin(&c.out, wire.InfoOpenFiles)
-	defer c.out.End()
-	add := func(id meta.SessionID, ino uint32) {
+	do := func(st *meta.State, e *wire.Encoder) {
+		p.Begin(e, wire.InfoOpenFiles)
+		defer e.End()
+		add := func(id meta.SessionID, ino uint32) {
+			if p.Of == 0 {
+				e.U32(uint32(id))
+			}
+			e.U32(ino)
+		}
 		if p.Of == 0 {
-			c.out.U32(uint32(id))
+			for id, ino := range st.Open.Scan() {
+				add(id, uint32(ino))
+			}
+		} else {
+			for _, ino := range st.Open.Of(meta.SessionID(p.Of)) {
+				add(meta.SessionID(p.Of), uint32(ino))
+			}
 		}
-		c.out.U32(ino)
+		c.srv.sessions.eachOpen(meta.SessionID(p.Of), add)
 	}
-	if p.Of == 0 {
-		for id, ino := range c.st.Open.Scan() {
-			add(id, uint32(ino))
-		}
-	} else {
-		for _, ino := range c.st.Open.Of(meta.SessionID(p.Of)) {
-			add(meta.SessionID(p.Of), uint32(ino))
+	open := 0
+	for _, ses := range c.st.Sessions.Scan(0) {
+		if open += int(ses.Open); open > inlineOpen {
+			return c.besideView(do)
 		}
 	}
-	c.srv.sessions.eachOpen(meta.SessionID(p.Of), add)
+	do(c.st, &c.out)
 	return nil
 }
+
+// inlineOpen is how many open files are listed under the image's lock.
+const inlineOpen = 5000
 
 // eachOpen calls f for the open files of one session, or of all if it is 0.
 func (t *sessions) eachOpen(of meta.SessionID, f func(meta.SessionID, uint32)) {
@@ -300,28 +324,34 @@ func (c *conn) infoQuotas() error {
 	if err := c.empty(); err != nil {
 		return err
 	}
-	now := time.Now().Unix()
-	c.out.Begin(wire.InfoQuotas.Reply())
-	defer c.out.End()
-	for ino, q := range c.st.Quotas.Scan(0) {
-		n, _ := c.st.Nodes.Get(ino)
-		d, _ := c.st.Dirs.Get(ino)
-		a := wire.QuotaInfo{
-			Inode: ino, Path: []byte(dirPath(c.st, ino, &n)), Grace: q.Grace, Flags: q.Flags, Block: math.MaxUint32,
-			Used: wire.Limits{Inodes: d.Stats.Inodes, Length: d.Stats.Length, Size: d.Stats.Size, RealSize: d.Stats.RealSize},
-		}
-		if q.Exceeded {
-			a.Exceeded = 1
-		}
-		if q.SoftTime != 0 {
-			a.Block = uint32(max(int64(q.SoftTime)+int64(q.Grace)-now, 0))
-		}
-		soft := wire.Limits{Inodes: q.SoftInodes, Length: q.SoftLength, Size: q.SoftSize, RealSize: q.SoftReal}
-		hard := wire.Limits{Inodes: q.HardInodes, Length: q.HardLength, Size: q.HardSize, RealSize: q.HardReal}
-		a.Soft, a.Hard = limitsSet(soft, q.Flags), limitsSet(hard, q.Flags>>4)
-		a.Append(&c.out)
+	seen := c.seen
+	return c.beside(func(e *wire.Encoder) error {
+		now := time.Now().Unix()
+		e.Begin(wire.InfoQuotas.Reply())
+		err := walk(c.srv, seen, func(st *meta.State) meta.Table[meta.Inode, meta.Quota] { return st.Quotas },
+			func(st *meta.State, ino meta.Inode, q *meta.Quota) { appendQuota(e, st, ino, q, now) })
+		e.End()
+		return err
+	})
+}
+
+func appendQuota(e *wire.Encoder, st *meta.State, ino meta.Inode, q *meta.Quota, now int64) {
+	n, _ := st.Nodes.Get(ino)
+	d, _ := st.Dirs.Get(ino)
+	a := wire.QuotaInfo{
+		Inode: ino, Path: []byte(dirPath(st, ino, &n)), Grace: q.Grace, Flags: q.Flags, Block: math.MaxUint32,
+		Used: wire.Limits{Inodes: d.Stats.Inodes, Length: d.Stats.Length, Size: d.Stats.Size, RealSize: d.Stats.RealSize},
 	}
-	return nil
+	if q.Exceeded {
+		a.Exceeded = 1
+	}
+	if q.SoftTime != 0 {
+		a.Block = uint32(max(int64(q.SoftTime)+int64(q.Grace)-now, 0))
+	}
+	soft := wire.Limits{Inodes: q.SoftInodes, Length: q.SoftLength, Size: q.SoftSize, RealSize: q.SoftReal}
+	hard := wire.Limits{Inodes: q.HardInodes, Length: q.HardLength, Size: q.HardSize, RealSize: q.HardReal}
+	a.Soft, a.Hard = limitsSet(soft, q.Flags), limitsSet(hard, q.Flags>>4)
+	a.Append(e)
 }
 
 // limitsSet leaves out the limits whose flags, from inodes on, are not set.

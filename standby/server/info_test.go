@@ -97,6 +97,17 @@ func TestInfoOfTheMaster(t *testing.T) {
 	if a.Nodes != 6 || a.Chunks != 5 || a.Copies != 7 || a.Marked != 6 || a.Total != 30 || a.Avail != 20 || a.Free != 10 {
 		t.Errorf("with the primary: %+v", a)
 	}
+	primary[wire.InfoMaster] = func(e *wire.Encoder, _ []byte) { // of 4.59.2
+		b := make([]byte, infoSize4)
+		binary.BigEndian.PutUint32(b, uint32(wire.NewRelease(4, 59, 2)))
+		binary.BigEndian.PutUint64(b[28:], 31)
+		binary.BigEndian.PutUint32(b[88:], 6)
+		binary.BigEndian.PutUint64(b[161:], 8)
+		e.Bytes(b)
+	}
+	if a = ask(); a.Chunks != 6 || a.Copies != 8 || a.Total != 31 {
+		t.Errorf("with a primary of 4.x: %+v", a)
+	}
 	f.srv.cfg.Follower = true
 	if a = ask(); a.State != followerState {
 		t.Errorf("state %08x", a.State)
@@ -264,6 +275,16 @@ func TestInfoOfChunks(t *testing.T) {
 		if got := c.inform(typ, body...); bytes.Equal(got, want[1:]) {
 			t.Errorf("%v: a form that clients do not know is passed on", typ)
 		}
+	}
+	primary[wire.InfoMatrix] = func(e *wire.Encoder, body []byte) { // as 4.x does
+		n := 1 + 8*484
+		if len(body) == 1 {
+			n = 484
+		}
+		e.Bytes(bytes.Repeat([]byte{7}, n))
+	}
+	if got := c.inform(wire.InfoMatrix); !bytes.Equal(got, append([]byte{0}, bytes.Repeat([]byte{7}, 968)...)) {
+		t.Errorf("matrix of a primary of 4.x: % x", got)
 	}
 	info := classInfo(3, &meta.Class{Name: "3", Keep: make([]meta.LabelMasks, 3), Create: make([]meta.LabelMasks, 3), Arch: make([]meta.LabelMasks, 3), Mode: 1})
 	primary[wire.InfoClasses] = func(e *wire.Encoder, _ []byte) {
@@ -440,11 +461,16 @@ func FuzzPrimaryAnswers(f *testing.F) {
 	k.U16(2)
 	(&wire.ClassInfo{ID: 3, Name: []byte("3")}).Append(&k)
 	f.Add(k.Buf)
+	f.Add(make([]byte, infoSize3))
+	f.Add(append([]byte{0, 4}, make([]byte, infoSize4-2)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for id, a := range sessionsOf(b) {
 			if a.Session != id || len(a.Info)+len(a.Path) > len(b) {
 				t.Errorf("% x: %+v", b, a)
 			}
+		}
+		if f, ok := figuresOf(b); ok && len(b) < infoSize3 {
+			t.Errorf("% x: %+v", b, f)
 		}
 		servers, live := classesOf(b)
 		if live == nil {
