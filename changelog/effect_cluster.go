@@ -113,21 +113,16 @@ func (op *CSDel) Apply(st *meta.State, _ meta.Time) error {
 // same reading of the clock as this entry, which is its first: a root without
 // times is one that waits for it.
 //
-// 4.x takes the clock from the id, whose high half it is, so that every replica
-// has the same.
+// 4.x sets them whenever it takes an id; its replay to something else.
 func (op *SetMetaID) Apply(st *meta.State, now meta.Time) error {
 	if st.MetaID != 0 && st.MetaID != op.MetaID && !meta.MadeUpID(st.MetaID) {
 		return fmt.Errorf("cluster id is %d already: %w", st.MetaID, meta.EINVAL)
 	}
-	first := st.MetaID == 0
+	first := st.MetaID == 0 || st.MetaID != op.MetaID
 	st.MetaID = op.MetaID
 	root, ok := st.Nodes.Get(meta.Root)
 	waits := ok && root.Atime == 0 && root.Mtime == 0 && root.Ctime == 0
-	if modern(st) {
-		waits = ok && (waits || first)
-		now = meta.Time(op.MetaID >> 32)
-	}
-	if waits {
+	if waits || ok && first && modern(st) {
 		n, _ := st.Nodes.Edit(meta.Root)
 		n.Atime, n.Mtime, n.Ctime = now, now, now
 	}

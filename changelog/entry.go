@@ -8,9 +8,9 @@
 //	VERSION: TIME|OPERATION(ARGUMENTS)[:RESULTS]
 //
 // The grammar is exact both ways: what Batch.Parse accepts, Append writes
-// again byte for byte, and every line that MooseFS 3.0.117 writes is accepted,
-// as are the spellings of releases since 1.6 that the reader of 3.0.117 still
-// understands. Everything else is a *SyntaxError. In this the package is
+// again byte for byte, and every line that MooseFS 3.0.117 or 4.59.2 writes is
+// accepted, as are the spellings of releases since 1.6 that their readers still
+// understand. Everything else is a *SyntaxError. In this the package is
 // stricter than mfsmaster, whose reader takes blanks, signs, leading zeros,
 // numbers that overflow, names cut at a NUL, and any text after the last
 // result: mfsmaster never writes such lines, so one that has them is damaged.
@@ -19,7 +19,7 @@
 // text. NAME, PATH and DATA stand for escaped text (see AppendEscaped); NAME
 // has 1 to 255 bytes, PATH at least one, both without NUL; DATA is binary.
 // Fields that only tell how an old release spelled the entry are false or zero
-// for the spelling of 3.0.117, so that an operation made in Go needs none.
+// for the spelling of the last release, so that an operation made in Go needs none.
 package changelog
 
 import (

@@ -120,7 +120,7 @@ func TestHelpShowsFlagsAndExamples(t *testing.T) {
 			t.Errorf("%s --help shows a hidden flag", cmd.name)
 		}
 	}
-	if out := mustRun(t, "version"); !strings.Contains(out, "3.0.117") {
+	if out := mustRun(t, "version"); !strings.Contains(out, "4.59.2") {
 		t.Errorf("version prints %q", out)
 	}
 }

@@ -12,14 +12,14 @@ func versionCommand() command {
 	return command{
 		name:     "version",
 		short:    "print the version of this program",
-		about:    "Prints the version of this program, what it was built from, and the MooseFS release it reproduces.",
+		about:    "Prints the version of this program, what it was built from, and the MooseFS releases it follows.",
 		examples: "mfsstandby version",
 		setup: func(*pflag.FlagSet) runFunc {
 			return func(_ context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(c.out, "mfsstandby %s, for MooseFS 3.0.117\n", programVersion())
+				_, err := fmt.Fprintf(c.out, "mfsstandby %s, for MooseFS 1.5 to 4.59.2\n", programVersion())
 				return err
 			}
 		},

@@ -7,7 +7,7 @@
 // this package holds one section of the format, its reader, writer, printer
 // and comparison side by side; frame.go holds what is around the sections.
 //
-// The layouts are those of MooseFS 3.0.117. All integers are big-endian, names
+// The layouts are those of MooseFS 3.0.117 and 4.59.2, by the State's release. All integers are big-endian, names
 // are raw bytes.
 //
 // # Memory
