@@ -96,6 +96,10 @@ func TestStandbyAnswersMfscli(t *testing.T) {
 	s.cgi()
 	s.cgiShows()
 	s.KillMaster()
+	s.must(waitFor("the standby to know that the primary is gone", patience, func() bool {
+		lines, err := s.cli(servePort, "-SIG")
+		return err == nil && slices.Contains(lines, "master info:|total space|0")
+	}))
 	s.withoutPrimary()
 	s.cgiShows()
 	s.ownCharts()
@@ -116,7 +120,7 @@ func (s *serving) cli(port string, args ...string) ([]string, error) {
 	front := []string{"-H", MasterIP, "-P", port, "-n", "-s", "|"}
 	out, err := s.Command("mfscli", append(front, args...)...).CombinedOutput()
 	text := strings.TrimSpace(string(out))
-	if err == nil && strings.Contains(text, "Traceback") || strings.Contains(text, "---") {
+	if err == nil && (strings.Contains(text, "Traceback") || strings.Contains(text, "---- error ----")) {
 		err = fmt.Errorf("mfscli %v: %s", args, text)
 	}
 	lines := strings.Split(text, "\n")
@@ -218,6 +222,20 @@ func (s *serving) refusesCommands() {
 	}
 }
 
+// alone is what the standby says, besides what it says with its primary, when
+// it is asked alone: parts of lines by section.
+var alone = map[string][]string{
+	"IG": {"master info:|total space|0", "master info:|all chunk copies|0", "master info:|chunks|5"},
+	"IC": {"all chunks matrix:|chunkclass missing:|5", "all chunks matrix:|chunkclass stable:|0"},
+	"IL": {"chunk loop|no data", "check loop|chunks:|5", "the primary does not answer", " ago, at version "},
+	"CS": {"Disconnected chunk servers:|10.77.0.10|9422|", "Disconnected chunk servers:|10.77.0.11|9422|"},
+	"MS": {"active mounts, parameters:|", "inactive mounts, parameters:|1|"},
+	"SC": {"storage classes:|10|ab|", "storage classes:|11|archived|"},
+	"OF": {"a/f1", "./TRASH (trash)"},
+	"AL": {"|POSIX|", "|FLOCK|"},
+	"QU": {"active quotas:|/a|", "active quotas:|/c|"},
+}
+
 // withoutPrimary asks the standby alone: what only a master knows is zero, and
 // no section fails.
 func (s *serving) withoutPrimary() {
@@ -227,7 +245,12 @@ func (s *serving) withoutPrimary() {
 		if err != nil {
 			s.t.Errorf("section %s without the primary: %v", section, err)
 		}
-		s.t.Logf("without primary %s: %s", section, strings.Join(lines, "\n"))
+		text := strings.Join(lines, "\n")
+		for _, want := range alone[section] {
+			if !strings.Contains(text, want) {
+				s.t.Errorf("section %s without the primary has no %q:\n%s", section, want, text)
+			}
+		}
 	}
 }
 

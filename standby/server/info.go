@@ -51,9 +51,28 @@ func infoHandlers() map[wire.Type]handler {
 // maxAsking is how many answers may be made beside connections at once.
 const maxAsking = 256
 
+// reply is an answer in the making, beside a connection.
+type reply struct {
+	wire.Encoder
+	srv  *Server
+	held int64 // bytes counted in Server.buffers
+}
+
+// charge counts the memory that the answer takes by now. It fails when all
+// buffers are in use.
+func (r *reply) charge() error {
+	more := int64(len(r.Buf)) - r.held
+	if !r.srv.reserve(more) {
+		return fmt.Errorf("no room for an answer of %d bytes", len(r.Buf))
+	}
+	r.held += more
+	return nil
+}
+
 // beside has do append an answer in a goroutine of its own, so that the image
-// is not locked while somebody is asked. An error closes the connection.
-func (c *conn) beside(do func(e *wire.Encoder) error) error {
+// is not locked while somebody is asked. What may become long is to be charged
+// as it grows. An error closes the connection.
+func (c *conn) beside(do func(e *reply) error) error {
 	s := c.srv
 	if s.info.asking.Add(1) > maxAsking {
 		s.info.asking.Add(-1)
@@ -62,7 +81,8 @@ func (c *conn) beside(do func(e *wire.Encoder) error) error {
 	c.owed.Add(1)
 	s.wg.Go(func() {
 		defer s.info.asking.Add(-1)
-		var e wire.Encoder
+		e := reply{srv: s}
+		defer func() { s.reserve(-e.held) }()
 		if err := do(&e); err != nil {
 			s.log.Debug("an information request could not be answered", "err", err)
 			c.nc.Close()
@@ -101,13 +121,13 @@ func (s *Server) ask(t wire.Type, body []byte) []byte {
 
 // passOn answers with what the primary answered, if that has a form that a
 // client may get, or with what otherwise makes.
-func (c *conn) passOn(t wire.Type, body []byte, fits func(length int) bool, otherwise func(*wire.Encoder) error) error {
-	return c.beside(func(e *wire.Encoder) error {
+func (c *conn) passOn(t wire.Type, body []byte, fits func(length int) bool, otherwise func(*reply) error) error {
+	return c.beside(func(e *reply) error {
 		if p := c.srv.ask(t, body); p != nil && fits(len(p)) {
 			e.Begin(t.Reply())
 			e.Bytes(p)
 			e.End()
-			return nil
+			return e.charge()
 		}
 		return otherwise(e)
 	})
@@ -121,7 +141,7 @@ func (c *conn) infoMaster() error {
 		return err
 	}
 	seen, s := c.seen, c.srv
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		a := wire.MasterInfo{Release: Release, State: wire.NoMasterState, Exports: s.cfg.Exports().Sum()}
 		if p, ok := s.askPrimary(); ok {
 			a.Total, a.Avail, a.Free = p.Total, p.Avail, p.Free
@@ -131,8 +151,11 @@ func (c *conn) infoMaster() error {
 		}
 		a.Memory, _ = memoryInUse()
 		a.UserCPU, a.SysCPU = s.processorUse()
+		lag := s.lag()
 		if s.cfg.Follower {
-			a.State = followerState
+			if a.State = followerState; lag < maxInSync {
+				a.State |= followerInSync
+			}
 		}
 		return s.read(seen, func(st *meta.State, pos image.Position) error {
 			n := &st.Scalars.Nodes
@@ -141,16 +164,20 @@ func (c *conn) infoMaster() error {
 			a.Nodes, a.Dirs, a.Files = uint32(n.All), uint32(n.Dirs), uint32(n.Files)
 			a.Stored, a.Version = uint32(pos.Time), pos.Version
 			now := time.Now()
-			a.Micros, a.Applied = uint64(now.UnixMicro()), uint32(now.Add(-s.lag()).Unix())
-			a.Append(e)
+			a.Micros, a.Applied = uint64(now.UnixMicro()), uint32(now.Add(-lag).Unix())
+			a.Append(&e.Encoder)
 			return nil
 		})
 	})
 }
 
-// followerState is the MasterInfo.State of a follower that is in sync and in
-// no transition: working, next and stable state and whether it is in sync.
-const followerState = 0x03030301
+// Parts of the MasterInfo.State of a follower in no transition: working, next
+// and stable state, and whether it is in sync.
+const (
+	followerState  = 0x03030300
+	followerInSync = 0x01
+	maxInSync      = 5 * time.Second // lag of one that calls itself in sync
+)
 
 // lag tells how far the image is behind.
 func (s *Server) lag() time.Duration {
@@ -183,7 +210,7 @@ func (c *conn) infoMemory() error {
 	if err := c.empty(); err != nil {
 		return err
 	}
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		img, err := c.srv.ready()
 		if err != nil {
 			return err

@@ -186,7 +186,7 @@ func (c *conn) infoTreeTest() error {
 	if p.HasMode {
 		head = 44
 	}
-	return c.passOn(wire.InfoTreeTest, modeOf(&p), func(n int) bool { return n >= head }, func(e *wire.Encoder) error {
+	return c.passOn(wire.InfoTreeTest, modeOf(&p), func(n int) bool { return n >= head }, func(e *reply) error {
 		n := c.srv.census()
 		a := wire.TreeTest{Long: p.HasMode, Files: uint32(n.files), Chunks: uint32(n.chunks)}
 		if !n.end.IsZero() {
@@ -194,15 +194,16 @@ func (c *conn) infoTreeTest() error {
 			a.Text = fmt.Appendf(nil, "the primary does not answer: copies of chunks are not known; files and chunks were counted %v ago, at version %d\n",
 				time.Since(n.end).Round(time.Second), n.version)
 		}
-		a.Append(e)
+		a.Append(&e.Encoder)
 		return nil
 	})
 }
 
-// modeOf returns the payload of a request.
+// modeOf returns the payload of a request to the primary. No request here has
+// more than two modes; so few questions are worth keeping the answers of.
 func modeOf(p *wire.InfoRequest) []byte {
 	if p.HasMode {
-		return []byte{p.Mode}
+		return []byte{min(p.Mode, 1)}
 	}
 	return nil
 }
@@ -215,7 +216,7 @@ func (c *conn) infoChunkTest() error {
 	if err := c.empty(); err != nil {
 		return err
 	}
-	return c.passOn(wire.InfoChunkTest, nil, func(n int) bool { return n == chunkTestSize }, func(e *wire.Encoder) error {
+	return c.passOn(wire.InfoChunkTest, nil, func(n int) bool { return n == chunkTestSize }, func(e *reply) error {
 		e.Begin(wire.InfoChunkTest.Reply())
 		e.Bytes(make([]byte, chunkTestSize))
 		e.End()
@@ -235,7 +236,13 @@ func (c *conn) infoMatrix() error {
 	if !p.HasMode {
 		size = 1 + 2*one
 	}
-	return c.passOn(wire.InfoMatrix, modeOf(&p), func(n int) bool { return n == size }, func(e *wire.Encoder) error {
+	if p.HasMode && p.Mode > 1 { // there is no such matrix
+		c.out.Begin(wire.InfoMatrix.Reply())
+		(&wire.Matrix{}).Append(&c.out)
+		c.out.End()
+		return nil
+	}
+	return c.passOn(wire.InfoMatrix, modeOf(&p), func(n int) bool { return n == size }, func(e *reply) error {
 		all, regular := c.srv.ask(wire.InfoMatrix, []byte{0}), c.srv.ask(wire.InfoMatrix, []byte{1})
 		if !p.HasMode && len(all) == one && len(regular) == one { // 4.x answers the request without a mode otherwise
 			e.Begin(wire.InfoMatrix.Reply())
@@ -246,17 +253,15 @@ func (c *conn) infoMatrix() error {
 			return nil
 		}
 		var m wire.Matrix
-		if !p.HasMode || p.Mode <= 1 {
-			for goal, n := range c.srv.census().matrix {
-				m[goal][0] = uint32(n)
-			}
+		for goal, n := range c.srv.census().matrix {
+			m[goal][0] = uint32(n)
 		}
 		e.Begin(wire.InfoMatrix.Reply())
 		if !p.HasMode {
 			e.U8(0)
-			m.Append(e)
+			m.Append(&e.Encoder)
 		}
-		m.Append(e)
+		m.Append(&e.Encoder)
 		e.End()
 		return nil
 	})
@@ -272,7 +277,7 @@ func (c *conn) infoMissing() error {
 	if p.Mode != 0 {
 		entry = 17
 	}
-	return c.passOn(wire.InfoMissing, modeOf(&p), func(n int) bool { return n%entry == 0 }, func(e *wire.Encoder) error {
+	return c.passOn(wire.InfoMissing, modeOf(&p), func(n int) bool { return n%entry == 0 }, func(e *reply) error {
 		e.Begin(wire.InfoMissing.Reply())
 		e.End()
 		return nil
@@ -285,7 +290,7 @@ func (c *conn) infoMetaloggers() error {
 	if err := c.empty(); err != nil {
 		return err
 	}
-	return c.passOn(wire.InfoMetaloggers, nil, func(n int) bool { return n%8 == 0 }, func(e *wire.Encoder) error {
+	return c.passOn(wire.InfoMetaloggers, nil, func(n int) bool { return n%8 == 0 }, func(e *reply) error {
 		e.Begin(wire.InfoMetaloggers.Reply())
 		e.End()
 		return nil
@@ -302,7 +307,7 @@ func (c *conn) infoServers() error {
 		return err
 	}
 	seen := c.seen
-	return c.passOn(wire.InfoServers, nil, func(n int) bool { return n%serverInfoSize == 0 }, func(e *wire.Encoder) error {
+	return c.passOn(wire.InfoServers, nil, func(n int) bool { return n%serverInfoSize == 0 }, func(e *reply) error {
 		return c.srv.read(seen, func(st *meta.State, _ image.Position) error {
 			e.Begin(wire.InfoServers.Reply())
 			for at, known := range st.Servers.Scan(meta.Server{}) {
@@ -313,7 +318,7 @@ func (c *conn) infoServers() error {
 				if known.Maintenance == 2 {
 					a.Flags |= wire.ServerTempMaintenance
 				}
-				a.Append(e)
+				a.Append(&e.Encoder)
 			}
 			e.End()
 			return nil

@@ -16,6 +16,7 @@ type info struct {
 	charts             *charts.Charts
 	asking             atomic.Int32
 	sent               atomic.Uint64 // packets
+	drawing            chan struct{} // holds as many as there are pictures being drawn
 	start              time.Time
 	began              totals        // at the start
 	userCPU, systemCPU atomic.Uint64 // seconds per second of the last minute, in 10^-9
@@ -25,8 +26,12 @@ type info struct {
 	running chan struct{} // of the one being made, closed at its end; nil: none is
 }
 
+// maxDrawing is how many pictures are drawn at once.
+const maxDrawing = 2
+
 func (i *info) init(now time.Time) {
 	i.charts, i.start = charts.New(now), now
+	i.drawing = make(chan struct{}, maxDrawing)
 	i.began.processor()
 }
 
@@ -120,7 +125,13 @@ func (c *conn) infoChart() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
+		select { // a picture may be large
+		case c.srv.info.drawing <- struct{}{}:
+			defer func() { <-c.srv.info.drawing }()
+		case <-c.srv.ctx.Done():
+			return c.srv.ctx.Err()
+		}
 		e.Begin(wire.InfoChart.Reply())
 		e.Bytes(c.srv.info.charts.PNG(p.Chart, int(p.Width), int(p.Height)))
 		e.End()

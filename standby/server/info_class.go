@@ -19,7 +19,7 @@ func (c *conn) infoClasses() error {
 		return err
 	}
 	seen, s := c.seen, c.srv
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		answer := s.ask(wire.InfoClasses, nil)
 		servers, live := classesOf(answer)
 		var count *census
@@ -37,7 +37,7 @@ func (c *conn) infoClasses() error {
 				} else if count != nil {
 					a.Under, a.UnderArch = count.classes[id].keep, count.classes[id].arch
 				}
-				a.Append(e)
+				a.Append(&e.Encoder)
 			}
 			e.End()
 			return nil
@@ -115,8 +115,8 @@ func (c *conn) infoNode() error {
 		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.appendChunks(e, chunksOf(&p, st, ino)) })
 	case n.Type.IsFile():
 		list := chunksOf(&p, c.st, ino)
-		return c.beside(func(e *wire.Encoder) error {
-			c.srv.appendChunks(e, list)
+		return c.beside(func(e *reply) error {
+			c.srv.appendChunks(&e.Encoder, list)
 			return nil
 		})
 	default:
@@ -126,14 +126,25 @@ func (c *conn) infoNode() error {
 	return nil
 }
 
-// besideView is beside with a view of the image. do appends the whole answer.
+// besideView is beside with a view of the image, of which there may be few at
+// once. do appends the whole answer.
 func (c *conn) besideView(do func(*meta.State, *wire.Encoder)) error {
 	seen, s := c.seen, c.srv
-	return c.beside(func(e *wire.Encoder) error {
-		return s.work(seen, e, wire.InfoNode, 0, func(st *meta.State, e *wire.Encoder) meta.Status {
+	return c.beside(func(e *reply) error {
+		select {
+		case s.jobs <- struct{}{}:
+			defer func() { <-s.jobs }()
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+		err := s.work(seen, &e.Encoder, wire.InfoNode, 0, func(st *meta.State, e *wire.Encoder) meta.Status {
 			do(st, e)
 			return meta.OK
 		})
+		if err != nil {
+			return err
+		}
+		return e.charge()
 	})
 }
 

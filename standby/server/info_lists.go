@@ -29,17 +29,17 @@ func (c *conn) infoSessions() error {
 		return err
 	}
 	seen, s := c.seen, c.srv
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		live := sessionsOf(s.ask(wire.InfoSessions, []byte{sessionsMode}))
 		now := time.Now()
 		e.Begin(wire.InfoSessions.Reply())
 		e.U16(wire.OpStats)
 		add := func(a *wire.SessionInfo) {
 			if p.Mode >= 2 || a.Sockets > 0 { // old clients know connected ones only
-				a.Append(e, p.Mode)
+				a.Append(&e.Encoder, p.Mode)
 			}
 		}
-		err := walk(s, seen, func(st *meta.State) meta.Table[meta.SessionID, meta.Session] { return st.Sessions },
+		err := walk(e, seen, func(st *meta.State) meta.Table[meta.SessionID, meta.Session] { return st.Sessions },
 			func(st *meta.State, id meta.SessionID, ses *meta.Session) {
 				a := infoOf(st, id, ses)
 				a.OpenFiles = ses.Open
@@ -58,7 +58,7 @@ func (c *conn) infoSessions() error {
 				for _, ses := range some {
 					add(ses.infoOf(st, now))
 				}
-				return nil
+				return e.charge()
 			})
 		}
 		e.End()
@@ -281,14 +281,14 @@ func (c *conn) infoPaths() error {
 	}
 	list = bytes.Clone(list)
 	seen := c.seen
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		e.Begin(wire.InfoPaths.Reply())
 		for from := 0; from < list.Len(); from += pathsAtOnce {
 			err := c.srv.read(seen, func(st *meta.State, _ image.Position) error {
 				for i := from; i < min(from+pathsAtOnce, list.Len()); i++ {
 					if ino := meta.Inode(list.At(i)); ino != 0 {
 						a := wire.PathsOfInode{Inode: ino, Paths: pathsOf(st, ino)}
-						a.Append(e)
+						a.Append(&e.Encoder)
 					}
 				}
 				return nil
@@ -296,8 +296,8 @@ func (c *conn) infoPaths() error {
 			if err != nil {
 				return err
 			}
-			if len(e.Buf) > maxPacket {
-				return errTooManyJobs
+			if err := e.charge(); err != nil {
+				return err
 			}
 		}
 		e.End()
@@ -325,11 +325,11 @@ func (c *conn) infoQuotas() error {
 		return err
 	}
 	seen := c.seen
-	return c.beside(func(e *wire.Encoder) error {
+	return c.beside(func(e *reply) error {
 		now := time.Now().Unix()
 		e.Begin(wire.InfoQuotas.Reply())
-		err := walk(c.srv, seen, func(st *meta.State) meta.Table[meta.Inode, meta.Quota] { return st.Quotas },
-			func(st *meta.State, ino meta.Inode, q *meta.Quota) { appendQuota(e, st, ino, q, now) })
+		err := walk(e, seen, func(st *meta.State) meta.Table[meta.Inode, meta.Quota] { return st.Quotas },
+			func(st *meta.State, ino meta.Inode, q *meta.Quota) { appendQuota(&e.Encoder, st, ino, q, now) })
 		e.End()
 		return err
 	})

@@ -57,13 +57,13 @@ func figuresOf(payload []byte) (f figures, ok bool) {
 const readAtOnce = 200
 
 // walk calls f for all records of a table, some at a time, so that neither the
-// applier nor other clients wait long. It must run beside a connection.
-func walk[K comparable, V any](s *Server, seen meta.Version, table func(*meta.State) meta.Table[K, V], f func(*meta.State, K, *V)) error {
+// applier nor other clients wait long. f appends to e.
+func walk[K comparable, V any](e *reply, seen meta.Version, table func(*meta.State) meta.Table[K, V], f func(*meta.State, K, *V)) error {
 	var next K
 	for more := true; more; {
 		more = false
 		n := 0
-		err := s.read(seen, func(st *meta.State, _ image.Position) error {
+		err := e.srv.read(seen, func(st *meta.State, _ image.Position) error {
 			for key, value := range table(st).Scan(next) {
 				if n == readAtOnce {
 					next, more = key, true
@@ -75,6 +75,9 @@ func walk[K comparable, V any](s *Server, seen meta.Version, table func(*meta.St
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+		if err := e.charge(); err != nil {
 			return err
 		}
 	}

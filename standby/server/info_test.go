@@ -109,8 +109,12 @@ func TestInfoOfTheMaster(t *testing.T) {
 		t.Errorf("with a primary of 4.x: %+v", a)
 	}
 	f.srv.cfg.Follower = true
-	if a = ask(); a.State != followerState {
-		t.Errorf("state %08x", a.State)
+	if a = ask(); a.State != 0x03030300 {
+		t.Errorf("state of a follower that lags: %08x", a.State)
+	}
+	f.srv.cfg.Lag = nil
+	if a = ask(); a.State != 0x03030301 {
+		t.Errorf("state of a follower in sync: %08x", a.State)
 	}
 	var m wire.ModuleInfo
 	if err := m.Decode(wire.NewDecoder(c.inform(wire.InfoModule, 0, 0, 0, 9))); err != nil || m.MsgID != 9 || m.MetaID != testMetaID || m.Type != wire.ModuleMaster {
@@ -234,6 +238,9 @@ func TestInfoOfChunks(t *testing.T) {
 	regular.Decode(d)
 	if err := d.End(); err != nil || all != regular || all[3][0] != 2 || all[2][0] != 1 {
 		t.Errorf("matrix %v %v", all, err)
+	}
+	if got := c.inform(wire.InfoMatrix, 2); !bytes.Equal(got, make([]byte, 484)) {
+		t.Errorf("third matrix % x", got)
 	}
 	var test wire.TreeTest
 	test.Long = true
