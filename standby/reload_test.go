@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,5 +143,31 @@ func count(t *testing.T, v *image.View) {
 	}
 	if err := v.State().Err(); err != nil || n == 0 {
 		t.Fatalf("%d nodes, %v", n, err)
+	}
+}
+
+// A loss of power can take a file from the image, which is loaded anew then.
+func TestLostTable(t *testing.T) {
+	h := load(t)
+	p, dir := newPrimary(t, h), t.TempDir()
+	n := startNode(t, dir, p)
+	p.write(h.first, h.first+3000)
+	n.wait(h.first + 3000)
+	n.close()
+	tables, err := filepath.Glob(filepath.Join(standby.ImageDir(dir), "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("tables: %v, %v", tables, err)
+	}
+	if err := os.Remove(tables[0]); err != nil {
+		t.Fatal(err)
+	}
+	n = startNode(t, dir, p)
+	n.wait(h.first + 3000)
+	n.equals(h.at(t, h.first+3000))
+	if s := n.stand.Status(); !hasEvent(s.Events, "cannot be opened") {
+		t.Fatalf("no event tells of it: %+v", s)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "image.old")); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the lost image is still there: %v", err)
 	}
 }

@@ -98,7 +98,22 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 	if _, err := os.Stat(ImageDir(cfg.Dir)); errors.Is(err, os.ErrNotExist) {
 		return s, nil
 	}
-	return s, s.open()
+	err := s.open()
+	if errors.Is(err, image.ErrLostTable) {
+		err = s.giveUp(err)
+	}
+	return s, err
+}
+
+// giveUp puts an image aside that cannot be opened, until another one is loaded:
+// the stream has all that it held.
+func (s *Standby) giveUp(cause error) error {
+	s.event(slog.LevelError, events.ImageLost, "the image cannot be opened; it is loaded anew from the stream", cause)
+	old := filepath.Join(s.cfg.Dir, oldName)
+	if err := errors.Join(os.RemoveAll(old), os.Rename(ImageDir(s.cfg.Dir), old)); err != nil {
+		return errors.Join(cause, err)
+	}
+	return syncDir(s.cfg.Dir)
 }
 
 func (s *Standby) open() error {

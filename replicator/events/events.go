@@ -41,6 +41,7 @@ const (
 	BaseLoaded   Code = "base_loaded"   // into the image
 	BaseStored   Code = "base_stored"   // the image, in the stream
 	BaseFailed   Code = "base_failed"   // the image could not be stored in the stream
+	ImageLost    Code = "image_lost"    // it does not open, and is loaded anew
 	Epoch        Code = "epoch"         // another writer, or the same one anew
 	InSync       Code = "in_sync"       // all entries of the stream are applied
 	Behind       Code = "behind"        // entries have been waiting for seconds

@@ -34,6 +34,12 @@ const (
 // commit.
 var ErrDiskFull = errors.New("the disk is full")
 
+// ErrLostTable says that an image lost a file with the power: Badger names a new
+// table in its manifest before it syncs the directory that the table is in,
+// which only file systems without a common journal of both can tell apart. Such
+// an image is of no use, and is to be made anew.
+var ErrLostTable = errors.New("the image lost a file, as a power failure can make it; run or standby load it anew from the stream")
+
 // openStore opens Badger as the image uses it: every write carries the number
 // of its flush as its version (managed mode), and flushes are synced by
 // syncLogs.
@@ -70,6 +76,9 @@ func openStore(dir string, log *slog.Logger) (*badger.DB, error) {
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return nil, fmt.Errorf("image %s is in use by another process", dir)
+		}
+		if strings.Contains(err.Error(), "file does not exist for table") {
+			return nil, fmt.Errorf("opening image %s: %w: %w", dir, ErrLostTable, err)
 		}
 		return nil, fmt.Errorf("opening image %s: %w", dir, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,10 @@ type disk struct {
 	// the directories above it durable, as the journals of ext4, XFS and btrfs
 	// do; they do more, but only this is relied on.
 	strict bool
+
+	// stall is how long the disk thinks about the sync of a stream's file, while
+	// it goes on with others. It shows what should have waited for that.
+	stall time.Duration
 
 	mu      sync.Mutex
 	nodes   map[uint64]*node
@@ -72,6 +77,19 @@ func newDisk(strict bool) *disk {
 	d.nodes[rootNode] = newNode(unix.S_IFDIR|0o755, rootNode)
 	d.nodes[rootNode].refs = 1
 	return d
+}
+
+// stalls tells whether syncs of a file take d.stall.
+func (d *disk) stalls(id uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.nodes[id]
+	for name, child := range d.nodes[n.above].names {
+		if child == id {
+			return d.stall > 0 && strings.HasSuffix(name, ".blk")
+		}
+	}
+	return false
 }
 
 func newNode(mode uint32, above uint64) *node {

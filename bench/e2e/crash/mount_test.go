@@ -215,6 +215,9 @@ func (m *mounted) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint3
 func (m *mounted) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
 
 func (m *mounted) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	if m.stalls(in.NodeId) {
+		time.Sleep(m.stall)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sync(in.NodeId)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,16 +22,19 @@ func TestPowerLoss(t *testing.T) {
 		name   string
 		strict bool
 		forget bool // what was acknowledged cannot be had from the primary again
+		stall  time.Duration
 		rounds int
 	}{
-		{"names with files", false, false, 20},
-		{"names with files, primary forgets", false, true, 15},
-		{"names with directories", true, true, 20},
+		{"names with files", false, false, 0, 20},
+		{"names with files, primary forgets", false, true, 0, 15},
+		{"names with directories", true, true, 0, 20},
+		{"names with files, stream stalls", false, false, 100 * time.Millisecond, 5},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rnd := random(t)
 			n := rounds(t, tc.rounds)
 			p := &powerTest{disk: newDisk(tc.strict), mountpoint: t.TempDir(), rnd: rnd}
+			p.disk.stall = tc.stall
 			p.h = newHistory(t, rnd.Uint64(), 20_000, 5_000*n)
 			p.primary, p.model = startPrimary(t, p.h, 4_000, rnd), newModel(t, p.h)
 			for i := range n {
@@ -99,7 +101,7 @@ func (p *powerTest) cut(t *testing.T, r reach) {
 			t.Fatalf("power lost %s: image is at version %d, committed was %d, and %d before", how, v, p.seen.committed, p.image)
 		}
 		p.image = v
-		if end := streamEnd(t, p.dir()); end < v {
+		if end := streamEnd(t, p.dir()); end < v && v != p.h.first { // that is the primary's file
 			t.Fatalf("power lost %s: image is at version %d, the stream ends at %d", how, v, end)
 		}
 	}
@@ -117,8 +119,8 @@ func streamEnd(t *testing.T, dir string) meta.Version {
 	defer conn.Close()
 	ids, err := conn.Clusters(t.Context())
 	must(t, err)
-	if len(ids) != 1 {
-		t.Fatalf("streams of the clusters %X, want one", ids)
+	if len(ids) == 0 {
+		return 0
 	}
 	cluster, err := conn.Open(t.Context(), stream.ClusterConfig{MetaID: ids[0]})
 	must(t, err)
@@ -127,12 +129,11 @@ func streamEnd(t *testing.T, dir string) meta.Version {
 	return end.Version
 }
 
-// anew removes an image that does not open: Badger names a table in its
+// anew takes note of an image that does not open: Badger names a table in its
 // manifest before it syncs the directory that the table is in. The next run
-// loads the base image from the stream, which lost nothing.
+// makes it anew from the stream, which lost nothing.
 func (p *powerTest) anew(t *testing.T) {
 	t.Helper()
-	must(t, os.RemoveAll(filepath.Join(p.dir(), "image")))
 	p.image, p.seen.committed, p.model = 0, 0, newModel(t, p.h)
 	p.lost++
 }
