@@ -21,6 +21,7 @@ type Asker struct {
 
 	mu      sync.Mutex // guards what follows, which is not held while one is answered
 	answers map[question]*answer
+	silent  time.Time // when the primary last did not answer in time
 }
 
 // question is a request: its type and its payload.
@@ -70,7 +71,7 @@ func (a *Asker) Ask(t wire.Type, body []byte) []byte {
 		<-w.done
 		return w.payload
 	}
-	if w == nil && len(a.answers) >= maxQuestions {
+	if w == nil && len(a.answers) >= maxQuestions || time.Since(a.silent) < answerKept {
 		a.mu.Unlock()
 		return nil
 	}
@@ -103,6 +104,9 @@ func (a *Asker) answer(q question, w *answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w.payload, w.at = payload, time.Now()
+	if end, _ := ctx.Deadline(); err != nil && !w.at.Before(end) {
+		a.silent = w.at
+	}
 	close(w.done)
 	for other, o := range a.answers {
 		if o != w && o.over() {

@@ -64,6 +64,9 @@ func TestAsker(t *testing.T) {
 			}
 			all.Wait()
 			a.Ask(wire.InfoMatrix, []byte("x"))
+			if tc.mode == 2 && a.Ask(wire.InfoMaster, nil) != nil {
+				t.Errorf("%s: another question is answered", tc.name)
+			}
 			if n := asked.Load() - before; n != 1 {
 				t.Errorf("%s: asked %d times", tc.name, n)
 			}

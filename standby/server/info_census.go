@@ -26,7 +26,7 @@ type census struct {
 const (
 	censusAge  = time.Minute            // before a new one is made
 	censusRest = 10                     // or so many times what the last one took
-	censusWait = 500 * time.Millisecond // for the first one
+	censusWait = 200 * time.Millisecond // for the first one: with the time to ask the primary, less than mfscli waits
 )
 
 // census returns the last count, which may be empty at first.
@@ -242,29 +242,39 @@ func (c *conn) infoMatrix() error {
 		c.out.End()
 		return nil
 	}
-	return c.passOn(wire.InfoMatrix, modeOf(&p), func(n int) bool { return n == size }, func(e *reply) error {
-		all, regular := c.srv.ask(wire.InfoMatrix, []byte{0}), c.srv.ask(wire.InfoMatrix, []byte{1})
-		if !p.HasMode && len(all) == one && len(regular) == one { // 4.x answers the request without a mode otherwise
-			e.Begin(wire.InfoMatrix.Reply())
-			e.U8(0)
-			e.Bytes(all)
-			e.Bytes(regular)
-			e.End()
-			return nil
-		}
-		var m wire.Matrix
-		for goal, n := range c.srv.census().matrix {
-			m[goal][0] = uint32(n)
-		}
+	return c.beside(func(e *reply) error {
 		e.Begin(wire.InfoMatrix.Reply())
-		if !p.HasMode {
+		switch m := c.srv.ask(wire.InfoMatrix, modeOf(&p)); {
+		case len(m) == size:
+			e.Bytes(m)
+		case m != nil && !p.HasMode: // 4.x answers with more matrices to that, and as before to a mode
 			e.U8(0)
-			m.Append(&e.Encoder)
+			for mode := range byte(2) {
+				if m = c.srv.ask(wire.InfoMatrix, []byte{mode}); len(m) != one {
+					m = make([]byte, one)
+				}
+				e.Bytes(m)
+			}
+		default:
+			c.srv.census().appendMatrices(&e.Encoder, !p.HasMode)
 		}
-		m.Append(&e.Encoder)
 		e.End()
 		return nil
 	})
+}
+
+// appendMatrices appends the count as a matrix of chunks without copies, or
+// both matrices after whether copies are still being counted.
+func (n *census) appendMatrices(e *wire.Encoder, both bool) {
+	var m wire.Matrix
+	for goal, chunks := range n.matrix {
+		m[goal][0] = uint32(chunks)
+	}
+	if both {
+		e.U8(0)
+		m.Append(e)
+	}
+	m.Append(e)
 }
 
 // infoMissing answers with the chunks that the primary misses.
