@@ -436,6 +436,7 @@ func (c *conn) send() error {
 		c.writeBy = c.lastWrite.Add(writeTimeout)
 		c.nc.SetWriteDeadline(c.writeBy)
 	}
+	c.srv.info.sent.Add(countPackets(c.out.Buf) + countPackets(async))
 	err := c.write(c.out.Buf)
 	c.out.Buf = c.out.Buf[:0]
 	for rest := async; err == nil && len(rest) > 0; {
@@ -456,7 +457,6 @@ func (c *conn) write(b []byte) error {
 	}
 	n, err := c.nc.Write(b)
 	c.srv.counters.sent.Add(uint64(n))
-	c.srv.info.sent.Add(countPackets(b))
 	return err
 }
 

@@ -297,12 +297,12 @@ func (c *conn) serverCommand() error {
 	return nil
 }
 
-// countPackets counts whole packets one after the other.
+// countPackets counts packets one after the other.
 func countPackets(b []byte) (n uint64) {
 	for len(b) >= wire.HeaderSize {
-		h, err := wire.ParseHeader(b, ^uint32(0))
-		if err != nil || int64(len(b)) < wire.HeaderSize+int64(h.Length) {
-			return n + 1 // a part of one, as long answers are sent
+		h, err := wire.ParseHeader(b, uint32(len(b)-wire.HeaderSize))
+		if err != nil {
+			return n
 		}
 		b = b[wire.HeaderSize+int(h.Length):]
 		n++

@@ -427,6 +427,18 @@ func TestInfoCharts(t *testing.T) {
 	}
 }
 
+func TestCountPackets(t *testing.T) {
+	var e wire.Encoder
+	for n := range uint64(4) {
+		if got := countPackets(e.Buf); got != n {
+			t.Errorf("% x: %d packets, want %d", e.Buf, got, n)
+		}
+		e.Begin(wire.InfoPaths)
+		e.Bytes(make([]byte, 5*n))
+		e.End()
+	}
+}
+
 // slow is a primary that takes its time.
 type slow struct {
 	asked atomic.Int32
