@@ -61,6 +61,7 @@ type conn struct {
 	closing bool     // when the answers are sent
 
 	// What a batch of requests sees.
+	img    *image.Image
 	st     *meta.State
 	pos    image.Position
 	batch  func(*meta.State, image.Position) error
@@ -72,6 +73,7 @@ type conn struct {
 	gids    []uint32
 	scratch []byte
 	lister  listing
+	ahead   foresight
 
 	parked []parked     // reads that wait for the end of a write
 	waits  []lockWait   // for locks
@@ -222,6 +224,7 @@ func (c *conn) tick() error {
 	if len(c.parked)+len(c.waits) > 0 {
 		img, err := c.srv.ready()
 		if err == nil {
+			c.img = img
 			err = img.Read(c.batch)
 			c.st = nil
 		}
@@ -300,7 +303,7 @@ func (c *conn) process() (more bool, err error) {
 	}
 	img, err := c.srv.ready()
 	if err == nil {
-		c.counts = 0
+		c.counts, c.img = 0, img
 		err = img.Read(c.batch)
 		c.st = nil
 		c.srv.counters.packets.Add(c.counts)
@@ -352,6 +355,7 @@ func (c *conn) answer(st *meta.State, pos image.Position) error {
 	if len(c.waits) > 0 {
 		c.retryLocks()
 	}
+	c.foresee()
 	return c.dispatch()
 }
 
