@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math/bits"
+	"runtime"
 	"slices"
 
 	"mfsstandby/changelog/meta"
@@ -338,32 +339,55 @@ func (t edgeTable) List(parent meta.Inode) []meta.Edge {
 
 // appendEdges appends copies of the entries in a bucket.
 func appendEdges(list []meta.Edge, b []byte) []meta.Edge {
-	b = bytes.Clone(b)
-	for len(b) > 0 {
-		e := decodeEdge(b)
-		e.Name = edgeName(b)
-		list = append(list, e)
-		b = b[edgeLen(b):]
-	}
-	return list
+	return appendAliases(list, bytes.Clone(b))
 }
 
 func sortEdges(list []meta.Edge) {
 	slices.SortFunc(list, func(a, b meta.Edge) int { return cmp.Compare(a.Order, b.Order) })
 }
 
+// bucketsAtOnce is how many buckets AppendList reads together.
+const bucketsAtOnce = 16
+
 // AppendList appends the names of parent to list, in no order. The names alias
-// the image: they are valid for the Read or the View that the table is of.
+// the image: they are valid for the Read or the View that the table is of. Each
+// step is taken for several buckets, so that the processor waits for the memory
+// of all of them together.
 func (t edgeTable) AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge {
 	d := view(t.accessor, t.img.dirs, uint64(parent))
-	for i := range d.buckets {
-		b := view(t.accessor, t.img.buckets, bucketKey(parent, i)).b
-		for len(b) > 0 {
-			e := decodeEdge(b)
-			e.Name = edgeName(b)
-			list = append(list, e)
-			b = b[edgeLen(b):]
+	var pages [bucketsAtOnce]*bucketPage
+	var seen uint64 // so that no reading is left out as useless
+	for from := uint32(0); from < d.buckets; from += bucketsAtOnce {
+		n := min(d.buckets-from, bucketsAtOnce)
+		for i := range n {
+			seen += t.img.buckets.pages.slot(bucketKey(parent, from+i))
 		}
+		for i := range n {
+			pages[i] = view(t.accessor, t.img.buckets, bucketKey(parent, from+i))
+		}
+		for _, p := range pages[:n] {
+			seen += uint64(len(p.b))
+		}
+		for _, p := range pages[:n] {
+			for at := 0; at < len(p.b); at += cacheLine {
+				seen += uint64(p.b[at])
+			}
+		}
+		for _, p := range pages[:n] {
+			list = appendAliases(list, p.b)
+		}
+	}
+	runtime.KeepAlive(seen)
+	return list
+}
+
+// appendAliases appends the entries in a bucket, with names that alias it.
+func appendAliases(list []meta.Edge, b []byte) []meta.Edge {
+	for len(b) > 0 {
+		e := decodeEdge(b)
+		e.Name = edgeName(b)
+		list = append(list, e)
+		b = b[edgeLen(b):]
 	}
 	return list
 }
