@@ -30,15 +30,21 @@ type Attributes struct {
 
 // AttributesOf returns the attributes of a node for a caller. parent is the
 // directory in which it was found, if it was looked up, renamed or made there.
-func (c *Caller) AttributesOf(st *meta.State, ino meta.Inode, n *meta.Node, parent *meta.Node) Attributes {
-	a := Attributes{
+func (c *Caller) AttributesOf(st *meta.State, ino meta.Inode, n *meta.Node, parent *meta.Node) (a Attributes) {
+	c.SetAttributes(&a, st, ino, n, parent)
+	return a
+}
+
+// SetAttributes is AttributesOf for many nodes: it saves copies.
+func (c *Caller) SetAttributes(a *Attributes, st *meta.State, ino meta.Inode, n *meta.Node, parent *meta.Node) {
+	*a = Attributes{
 		Flags: c.attrFlags(n, parent), Type: n.Type, Mode: n.Mode & modeBits,
 		Atime: n.Atime, Mtime: n.Mtime, Ctime: n.Ctime, Links: n.Links, Winattr: n.Winattr,
 	}
 	if n.Flags&meta.HasAccessACL != 0 {
 		a.Mode = n.Mode&0o7000 | aclMode(st, ino)
 	}
-	c.attrOwner(n, &a)
+	c.attrOwner(n, a)
 	switch {
 	case n.Type.IsFile():
 		a.Type, a.Length = meta.TypeFile, n.Length
@@ -51,7 +57,6 @@ func (c *Caller) AttributesOf(st *meta.State, ino meta.Inode, n *meta.Node, pare
 	case n.Type.IsDevice():
 		a.Rdev = n.Rdev
 	}
-	return a
 }
 
 func (c *Caller) attrFlags(n, parent *meta.Node) (flags uint8) {

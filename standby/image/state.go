@@ -65,6 +65,12 @@ func (t nodeTable) Get(ino meta.Inode) (meta.Node, bool) {
 // time than one after the other: the processor waits for all of them together.
 func (t nodeTable) PeekAll(list []*meta.Node, names []meta.Edge) []*meta.Node {
 	start := len(list)
+	var slots uint64
+	for i := range names {
+		key, _ := nodeKey(names[i].Child)
+		slots += t.img.nodes.pages.slot(key)
+	}
+	runtime.KeepAlive(slots)
 	for i := range names {
 		key, at := nodeKey(names[i].Child)
 		list = append(list, &view(t.accessor, t.img.nodes, key).n[at])

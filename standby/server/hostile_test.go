@@ -149,6 +149,7 @@ func FuzzHandlers(f *testing.F) {
 		defer here.Close()
 		defer there.Close()
 		c := newConn(fix.srv, there)
+		c.img = fix.img
 		c.release = Release
 		ses := fix.srv.sessions.create(&params{meta.Session{Root: meta.Root}})
 		defer fix.srv.sessions.remove(ses)

@@ -101,6 +101,7 @@ type listing struct {
 	kept   []meta.Edge // from the cursor on
 
 	entryScratch wire.DirEntry
+	attributes   changelog.Attributes // scratch
 }
 
 // fastEdges is the part of an image that lists names without copying them; they
@@ -209,8 +210,8 @@ func (l *listing) entry(name []byte, ino meta.Inode, n, dir *meta.Node) {
 		entry.Inode = meta.Root
 	}
 	if l.req.Flags&wire.ReaddirAttr != 0 {
-		a := l.who.AttributesOf(l.st, ino, n, dir)
-		setAttr(&entry.Attr, &a)
+		l.who.SetAttributes(&l.attributes, l.st, ino, n, dir)
+		setAttr(&entry.Attr, &l.attributes)
 	}
 	entry.Append(l.e, l.req.Flags, l.client)
 }
