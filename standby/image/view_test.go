@@ -18,7 +18,7 @@ func TestCloseUnderReaders(t *testing.T) {
 	for seed := range uint64(3) {
 		img, model := openTest(t, filepath.Join(t.TempDir(), "image")), metatest.New()
 		p := setUp(t, img, model, seed)
-		p = grow(t, img, model, p, 3000)
+		grow(t, img, model, p, 3000)
 		if err := img.Commit(true); err != nil {
 			t.Fatal(err)
 		}

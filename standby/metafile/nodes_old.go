@@ -47,7 +47,7 @@ func (in *input) nodesHead() nodesHead {
 
 // writtenBy notes whose the file is, and so which release's rules hold.
 func (l *loader) writtenBy() {
-	wrote := l.st.Release
+	var wrote meta.Release
 	switch {
 	case l.in.format < formatCurrent:
 		wrote = meta.Reproduced16
