@@ -38,6 +38,7 @@ type Config struct {
 	Sync     string // "always": the spool is on disk before an entry is published; "interval" (default): soon after
 	MetaID   uint64 // of the cluster that is expected; 0 means any
 	Replicas int    // NATS servers that keep each message; 0 means 1
+	TakeOver bool   // follow the primary though a leader wrote to the stream: what that one accepted may be given up
 	Who      string // this process, for people; default is the host's name
 	Logger   *slog.Logger
 	Events   *events.Log // nil means one of its own
@@ -258,17 +259,34 @@ func (r *Replicator) start(ctx context.Context) (_ tap.Source, err error) {
 	return first.src, r.begin(ctx, first, "first base image")
 }
 
-// openWriter makes this process the one that appends.
+// ErrLed says that the stream belongs to a leader, so that a primary is not to
+// be followed: it may be the one that the leader took over from.
+var ErrLed = errors.New("a standby was promoted, and leads this cluster since")
+
+// openWriter makes this process the one that appends, unless a leader is. One
+// that leads after this has looked is not fenced either: opening an epoch fails
+// when something was stored since.
 func (r *Replicator) openWriter(ctx context.Context) error {
 	w, err := r.cluster.OpenWriter(ctx, stream.WriterConfig{Who: r.cfg.Who, Release: r.origin.release()})
 	if err != nil {
 		return err
 	}
+	why := "the tap started"
+	if w.Led() {
+		if !r.cfg.TakeOver {
+			return fmt.Errorf("%w: its entries are not those of the primary; to follow the primary again nonetheless, use --take-over", ErrLed)
+		}
+		why = "the tap takes over from a leader"
+	}
 	r.writer = w
 	if w.Next() == 0 {
 		return nil
 	}
-	return w.Open(ctx, "the tap started", time.Now())
+	if err := w.Open(ctx, why, time.Now()); err != nil {
+		return err
+	}
+	r.cfg.TakeOver = false // once: who is promoted from now on stays
+	return nil
 }
 
 // resume goes on from the spool's end, or the stream's when the spool does not

@@ -2,6 +2,7 @@ package replicator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -119,6 +120,10 @@ func (t *tracker) fail(err error) {
 	t.mu.Lock()
 	t.now.Error = err.Error()
 	t.mu.Unlock()
+	if errors.Is(err, stream.ErrFenced) || errors.Is(err, ErrLed) {
+		t.event(slog.LevelWarn, events.Fenced, "the primary is no longer followed", err)
+		return
+	}
 	t.event(slog.LevelError, events.Stopped, "replication is stopped", err)
 }
 

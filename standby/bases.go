@@ -44,7 +44,8 @@ func (s *Standby) renewBase(ctx context.Context) error {
 		return err
 	}
 	newest := bases[len(bases)-1]
-	if time.Since(newest.Created) < s.cfg.BaseEvery || s.Status().State != InSync || newest.Version >= s.version() {
+	state := s.Status().State
+	if time.Since(newest.Created) < s.cfg.BaseEvery || state != InSync && state != Leading || newest.Version >= s.version() {
 		return nil
 	}
 	v, err := s.storeBase(ctx)

@@ -60,6 +60,8 @@ type Standby struct {
 	release string
 	members []Member
 	meter   meter
+	held    *hold  // nil: this follows
+	pause   func() // ends applying
 
 	loaded meta.Version // base image loaded last by this process; follow's
 
@@ -234,11 +236,12 @@ func (s *Standby) follow(ctx context.Context) error {
 			}
 		}
 		s.setState(CatchingUp, nil)
-		err := s.apply(ctx)
+		err := s.pausable(ctx)
 		var rebase *stream.RebaseError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case s.handOver(ctx, err):
 		case errors.As(err, &rebase):
 			if err := s.rebase(ctx, rebase); err != nil {
 				return err

@@ -22,6 +22,7 @@ const (
 	CatchingUp State = "catching up" // entries wait in the stream
 	InSync     State = "in sync"
 	Stopped    State = "stopped" // needs a person
+	Leading    State = "leading" // a leader changes the image, nothing is followed
 )
 
 // keepEvents is how many events Status gives.
@@ -149,6 +150,12 @@ func (s *Standby) tellChange(was, is State, end meta.Version) {
 
 // judge sets state and lag by what was measured; the caller holds mu.
 func (s *Standby) judge(now time.Time) {
+	if s.state == Leading {
+		s.measured.Store(now.UnixNano())
+		s.behind.Store(0)
+		s.meter.behind = time.Time{}
+		return
+	}
 	if s.img == nil || s.state != CatchingUp && s.state != InSync {
 		return
 	}

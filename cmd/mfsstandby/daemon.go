@@ -16,6 +16,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/image"
+	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
 	"mfsstandby/standby/web"
 )
@@ -41,6 +42,8 @@ type daemon struct {
 
 	standby *standby.Standby // nil: there is none
 	server  *server.Server   // nil: clients are not served
+	tap     *tapper          // nil: there is none that a leader would have to stop
+	node    *promote.Node    // nil: this process cannot lead
 	end     context.CancelFunc
 }
 
@@ -111,7 +114,7 @@ func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.end = cancel
-	server := &control.Server{Dir: d.data, View: d.view, Cache: d.cache, Logger: d.log, Status: d.tell}
+	server := &control.Server{Dir: d.data, View: d.view, Node: d.node, Cache: d.cache, Logger: d.log, Status: d.tell}
 	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}, {"disk", d.watchRoom}}, d.parts...)
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
@@ -140,6 +143,10 @@ func (d *daemon) tell() control.Status {
 	if d.server != nil {
 		now := control.Clients(d.server.Stats())
 		st.Clients = &now
+	}
+	if d.node != nil {
+		now := d.node.Role()
+		st.Cluster = &now
 	}
 	return st
 }

@@ -27,6 +27,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/charts", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"standby/exports", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
+		{"standby/role", []string{module + "standby", module + "replicator", "github.com/nats-io", "github.com/dgraph-io", "net"}},
+		{"standby/promote", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web"}},
 		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
 		{"standby/web", []string{module + "bench", module + "standby/server"}},

@@ -98,7 +98,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 		return err
 	}
 	defer stop()
-	tap, err := replicator.New(r.src.config(&r.daemon, files), conn)
+	tap, err := newTapper(func() (*replicator.Replicator, error) { return replicator.New(r.src.config(&r.daemon, files), conn) })
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 		return err
 	}
 	r.followStandby(s)
-	r.addTap(tap)
+	r.addTapper(tap)
 	if err := errors.Join(r.serveClients(r.clients, r.src.cfg.Primary, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/exports"
 	"mfsstandby/standby/locate"
+	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
 )
 
@@ -56,7 +59,7 @@ type clientFlags struct {
 
 func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	c := &clientFlags{listen: address{text: defaultListenClients}}
-	f.Var(&c.listen, "listen-clients", "HOST:PORT to serve mounts and tools on, read-only; empty is nowhere")
+	f.Var(&c.listen, "listen-clients", "HOST:PORT to serve mounts and tools on, read-only until it is promoted; empty is nowhere")
 	c.exports = f.String("exports", exports.DefaultFile, "who may mount what, as the stock master's file; SIGHUP reads it again")
 	f.StringVar(&c.primary.Address, "primary-clients", "", "client port of the primary, HOST:PORT, to ask where chunks are; by default port 9421 of --primary")
 	f.StringVar(&c.primary.Path, "primary-export", locate.DefaultPath, "a directory that the primary exports to this host")
@@ -133,24 +136,85 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 	if c.listen.text == "" {
 		return nil
 	}
-	listener, err := c.listen.listen()
+	port := &clientPort{address: &c.listen, log: d.log, opened: make(chan net.Listener, 1)}
+	err := port.Listen()
+	waits := errors.Is(err, syscall.EADDRINUSE) && !c.listen.given
 	switch {
-	case err == nil:
-	case errors.Is(err, syscall.EADDRINUSE) && !c.listen.given:
-		d.log.Warn("clients are not served: the port is in use, perhaps by a master on this host; give another with --listen-clients",
+	case waits:
+		d.log.Warn("clients are not served unless this process is promoted: the port is in use, perhaps by a master on this host; give another with --listen-clients",
 			"address", c.listen.text)
-		return nil
-	default:
+	case err != nil:
 		return fmt.Errorf("serving clients on %s: %w; give another address with --listen-clients", c.listen.text, err)
 	}
+	err = d.addServer(c, primary, s, port)
+	if err != nil && waits {
+		d.log.Warn("this process cannot be promoted", "err", err)
+		return nil
+	}
+	if err != nil {
+		return errors.Join(err, port.close())
+	}
+	return nil
+}
+
+// clientPort is where clients connect. It can be opened late: while a master on
+// the same host lives, the port is that one's. It is a promote.Server.
+type clientPort struct {
+	*server.Server
+	address *address
+	log     *slog.Logger
+	opened  chan net.Listener // for serve
+
+	mu       sync.Mutex // guards what follows
+	listener net.Listener
+}
+
+// Listen opens the port unless it is open.
+func (p *clientPort) Listen() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil {
+		return nil
+	}
+	l, err := p.address.listen()
+	if err != nil {
+		return err
+	}
+	p.log.Info("serving clients", "address", l.Addr().String())
+	p.listener = l
+	p.opened <- l
+	return nil
+}
+
+func (p *clientPort) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener == nil {
+		return nil
+	}
+	return p.listener.Close()
+}
+
+// serve serves as soon as the port is open.
+func (p *clientPort) serve(ctx context.Context) error {
+	select {
+	case l := <-p.opened:
+		return p.Serve(ctx, l)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// addServer adds the server, and what makes this process able to lead.
+func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, port *clientPort) error {
 	file, err := exports.Open(*c.exports, d.log)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	c.setPrimary(primary)
 	locator, err := d.locator(c, s)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower}
 	if locator != nil {
@@ -158,7 +222,15 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 	}
 	srv, err := server.New(cfg)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
+	}
+	port.Server = srv
+	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Logger: d.log, Events: d.events}
+	if d.tap != nil {
+		cfgNode.Tap = d.tap
+	}
+	if d.node, err = promote.New(cfgNode); err != nil {
+		return err
 	}
 	d.server = srv
 	d.onHUP = append(d.onHUP, func() {
@@ -168,7 +240,6 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 		}
 		srv.Reload()
 	})
-	d.log.Info("serving clients, read-only", "address", listener.Addr().String())
-	d.parts = append(d.parts, part{"client server", func(ctx context.Context) error { return srv.Serve(ctx, listener) }})
+	d.parts = append(d.parts, part{"client server", port.serve}, part{"role", d.node.Run})
 	return nil
 }

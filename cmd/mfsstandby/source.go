@@ -23,6 +23,7 @@ func addSourceFlags(f *pflag.FlagSet, metaid *metaID) *sourceFlags {
 	f.StringVar(&s.cfg.ChangelogDir, "changelog-dir", "", "follow the changelog files in this directory of a master or metalogger")
 	f.StringVar(&s.cfg.MetadataDir, "metadata-dir", "", "follow a directory to which metadata.mfs.back and changelog files are copied time and again (cron and scp)")
 	f.StringVar(&s.cfg.Base, "base", "", "metadata file that changelog files given as arguments continue")
+	f.BoolVar(&s.cfg.TakeOver, "take-over", false, "follow the primary even though a standby was promoted since; what it accepted may be given up")
 	s.spoolMax = sizeFlag(f, "spool-max", defaultSpool, "most that is kept on disk while the stream does not take it")
 	return s
 }

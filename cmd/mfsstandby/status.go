@@ -101,6 +101,13 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("role", "%s, process %d, for %s", st.Role, st.PID, span(now.Sub(st.Started)))
+	if c := st.Cluster; c != nil {
+		text := fmt.Sprintf("%s, for %s", c.Role, span(now.Sub(c.Since)))
+		if c.Reason != "" {
+			text += " (" + c.Reason + ")"
+		}
+		row("cluster role", "%s", text)
+	}
 	row("data", "%s", st.Data)
 	if st.Page != "" {
 		row("status page", "%s", st.Page)

@@ -74,24 +74,42 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, p
 
 // addTap adds a tap to the parts. When its source ends, all end.
 func (d *daemon) addTap(r *replicator.Replicator) {
-	others := d.status
-	d.status = func(st *control.Status) {
-		now := r.Status()
-		st.Tap = &now
-		if others != nil {
-			others(st)
-		}
-	}
+	d.tellTap(r.Status)
 	d.parts = append(d.parts, part{"tap", func(ctx context.Context) error {
 		err := r.Run(ctx)
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		d.log.Info("the source has ended", "version", r.Status().Published)
-		err = d.applied(ctx, r.Status().Published)
-		d.end()
-		return err
+		return d.sourceEnded(ctx, r)
 	}})
+}
+
+// addTapper adds a tap that stops while this process leads.
+func (d *daemon) addTapper(t *tapper) {
+	d.tellTap(func() replicator.Status { return t.now.Load().Status() })
+	d.tap = t
+	d.parts = append(d.parts, part{"tap", func(ctx context.Context) error {
+		return t.run(ctx, func(r *replicator.Replicator) error { return d.sourceEnded(ctx, r) })
+	}})
+}
+
+func (d *daemon) tellTap(status func() replicator.Status) {
+	others := d.status
+	d.status = func(st *control.Status) {
+		now := status()
+		st.Tap = &now
+		if others != nil {
+			others(st)
+		}
+	}
+}
+
+// sourceEnded ends the process when all that the source had is applied.
+func (d *daemon) sourceEnded(ctx context.Context, r *replicator.Replicator) error {
+	d.log.Info("the source has ended", "version", r.Status().Published)
+	err := d.applied(ctx, r.Status().Published)
+	d.end()
+	return err
 }
 
 // applied waits until the standby, if there is one, is at a version.

@@ -59,6 +59,9 @@ func (d *daemon) serveWeb(w *webFlags) error {
 	if d.standby != nil {
 		cfg.Image = d.standby.Image
 	}
+	if d.node != nil {
+		cfg.Routes = append(cfg.Routes, roleRoutes(d.node)...)
+	}
 	server, err := web.New(cfg)
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ const (
 	Stopped      Code = "stopped"       // a person is needed
 	Started      Code = "started"       // the process
 	RoleChanged  Code = "role_changed"  // of this process
+	Fenced       Code = "fenced"        // another writer has taken over
 	Unreachable  Code = "unreachable"   // a port that this process should listen on
 	Refused      Code = "refused"       // by the primary
 	Configured   Code = "configuration" // read again

@@ -84,6 +84,11 @@ func (w *Writer) resync(ctx context.Context) error {
 	}
 	for w.stored.Seq < last {
 		raw, err := w.c.log.GetMsg(ctx, uint64(w.stored.Seq+1))
+		if errors.Is(err, jetstream.ErrMsgNotFound) && w.stored.Seq+1 < Seq(info.State.FirstSeq) {
+			// Only what a base image replaces is trimmed, so others have gone on.
+			w.err = &FencedError{Seq: w.stored.Seq + 1, Epoch: w.stored.Epoch + 1, Who: "an unknown writer", Why: "what it wrote was trimmed since"}
+			return w.err
+		}
 		if err != nil {
 			return fmt.Errorf("getting message %d: %w", w.stored.Seq+1, err)
 		}

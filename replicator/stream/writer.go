@@ -25,6 +25,9 @@ type WriterConfig struct {
 	MessageBytes int    // a message is closed when it is this long; default 512 KiB
 	Window       int    // messages on the way at once; default 4
 
+	// Leads marks all that is written as a leader's own, see Writer.Led.
+	Leads bool
+
 	// Salvage opens a stream whose last messages are damaged. Only Rebase is
 	// possible then.
 	Salvage bool
@@ -34,6 +37,9 @@ const (
 	defaultMessageBytes = 512 << 10
 	defaultWindow       = 4
 	headersRoom         = 1 << 10 // bytes of NATS headers in a message, at most
+
+	roleHeader = "Mfsstandby-Role" // of the writer, in all its messages, so that it outlives trimming
+	roleLeader = "leader"
 )
 
 // Writer appends entries, each exactly once, and only in its own epoch. It is for
@@ -49,6 +55,7 @@ type Writer struct {
 	log *slog.Logger
 
 	opened  bool
+	led     bool // what was stored last, by whoever, was a leader's
 	salvage bool
 	err     error // fenced or worse: for good
 
@@ -124,6 +131,7 @@ func (w *Writer) readEnd(ctx context.Context) error {
 			return err
 		}
 		w.stored = fence.State{Seq: w.stored.Seq, Epoch: m.Epoch, Next: m.Next(), Chain: m.After}
+		w.led = raw.Header.Get(roleHeader) == roleLeader
 		if !w.salvage {
 			w.sentID = raw.Header.Get(jetstream.MsgIDHeader)
 		}
@@ -143,6 +151,10 @@ func damaged(err error) bool {
 // Next is the version of the entry that Append wants next; 0 if the stream is
 // empty and needs Rebase first.
 func (w *Writer) Next() meta.Version { return w.sent.Next }
+
+// Led tells whether a leader wrote what the stream ended with when this writer
+// was opened: entries of the primary do not continue it then.
+func (w *Writer) Led() bool { return w.led }
 
 // Acked is the version up to which (exclusive) entries are stored as durably as
 // the server was told to. Safe for concurrent use.
@@ -303,6 +315,9 @@ func (w *Writer) publish(f *flight) {
 		jetstream.MsgIDHeader:           []string{f.id},
 		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(uint64(f.rec.Seq-1), 10)},
 	}}
+	if w.cfg.Leads {
+		msg.Header[roleHeader] = []string{roleLeader}
+	}
 	if f.prev != "" {
 		msg.Header[jetstream.ExpectedLastMsgIDHeader] = []string{f.prev}
 	}

@@ -5,6 +5,8 @@
 //	GET  /status  Status
 //	GET  /export  the metadata file of the present version; trailers below
 //	POST /verify  VerifyRequest; answers with lines of VerifyLine
+//	POST /promote promote.Options; answers with lines of PromoteLine
+//	POST /demote  the same; only the reason counts
 package control
 
 import (
@@ -23,6 +25,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
+	"mfsstandby/standby/promote"
 	"mfsstandby/standby/replay"
 	"mfsstandby/standby/verify"
 )
@@ -40,6 +43,7 @@ type Server struct {
 	Dir    string // data directory
 	Status func() Status
 	View   func() (*image.View, error) // nil: there is no image here
+	Node   *promote.Node               // nil: this process cannot lead
 	Cache  int64                       // of temporary images, bytes
 	Logger *slog.Logger
 }
@@ -54,6 +58,8 @@ func (s *Server) Run(ctx context.Context) error {
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /export", s.export)
 	mux.HandleFunc("POST /verify", s.verify)
+	mux.HandleFunc("POST /promote", s.promote)
+	mux.HandleFunc("POST /demote", s.demote)
 	server := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()

@@ -5,6 +5,7 @@ import (
 
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
+	"mfsstandby/standby/role"
 )
 
 // Status tells what a process does and how far it is.
@@ -17,7 +18,8 @@ type Status struct {
 	Page    string             `json:"page,omitempty"` // URL of the status page
 	Tap     *replicator.Status `json:"tap,omitempty"`
 	Standby *standby.Status    `json:"standby,omitempty"`
-	Clients *Clients           `json:"clients,omitempty"` // nil: none are served
+	Clients *Clients           `json:"clients,omitempty"`      // nil: none are served
+	Cluster *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead
 }
 
 // Clients tells of the server on the client port, as server.Stats does.

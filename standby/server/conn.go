@@ -16,6 +16,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
 	"mfsstandby/standby/image"
+	"mfsstandby/standby/leader"
 )
 
 // Sizes of a connection's buffers and of what is done in one go.
@@ -53,6 +54,9 @@ type conn struct {
 	reserved int64  // bytes of buffers counted in Server.buffers
 	out      wire.Encoder
 	d        wire.Decoder // of the packet at hand
+
+	lead *leader.Leader // nil: changes are refused
+	turn *leader.Turn   // nil: the request at hand only reads
 
 	state   connState
 	release wire.Release // of the client; 0 before it registered
@@ -122,7 +126,11 @@ func (c *conn) end() {
 	c.async = nil
 	c.mu.Unlock()
 	c.srv.reserve(-c.reserved)
-	if c.ses != nil {
+	switch {
+	case c.ses == nil:
+	case c.lead != nil:
+		c.endLed()
+	default:
 		if c.srv.sessions.detach(c.ses, time.Now()) {
 			c.srv.locks.release(c.ses.id, func(meta.Inode) bool { return false })
 		}
@@ -301,6 +309,12 @@ func (c *conn) process() (more bool, err error) {
 	if !c.whole() {
 		return false, nil
 	}
+	if c.ledNext() {
+		if err := c.processLed(); err != nil {
+			return false, err
+		}
+		return c.whole(), nil
+	}
 	img, err := c.srv.ready()
 	if err == nil {
 		c.counts, c.img = 0, img
@@ -391,6 +405,9 @@ func (c *conn) dispatch() error {
 		if len(rest) < size {
 			return nil
 		}
+		if c.led(h.Type, rest[wire.HeaderSize:size]) != (c.turn != nil) {
+			return nil // for the next turn, or for those who read
+		}
 		c.counts++
 		if err := c.handle(h.Type, rest[wire.HeaderSize:size:size]); err != nil {
 			return err
@@ -419,6 +436,9 @@ func (c *conn) handle(t wire.Type, p []byte) error {
 		return errUnready
 	}
 	c.srv.counters.requests[t].Add(1)
+	if c.turn != nil && t != wire.FuseRegister {
+		return c.serveLed(t, p)
+	}
 	c.d.Reset(p)
 	if err := h.serve(c); err != nil {
 		return fmt.Errorf("%v of %d bytes: %w", t, len(p), err)
@@ -428,6 +448,9 @@ func (c *conn) handle(t wire.Type, p []byte) error {
 
 // send writes the answers, and what was posted.
 func (c *conn) send() error {
+	if err := c.settled(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	async := c.async
 	c.async = nil

@@ -251,7 +251,10 @@ func (c *conn) lookupFlags(answer *wire.LookupReply, ino meta.Inode, n *meta.Nod
 			flags |= wire.LookupChunkData
 		}
 	}
-	answer.Flags = flags | wire.LookupReadOnly
+	if c.ses.params().Flags&changelog.SessionReadOnly != 0 {
+		flags |= wire.LookupReadOnly
+	}
+	answer.Flags = flags
 }
 
 // appendOnlyKnown is the release since which clients know append-only files.

@@ -41,15 +41,33 @@ func (c *conn) register() error {
 	case wire.RegisterNewSession, wire.RegisterNewMetaSession:
 		return c.registerNew(&p)
 	case wire.RegisterReconnect, wire.RegisterTools:
-		c.registerAgain(&p)
+		return c.registerAgain(&p)
 	case wire.RegisterCloseSession:
 		c.registerClose(&p)
 	}
 	return nil
 }
 
+// errPromotion ends a connection of a client that has a session of the cluster.
+// It was sent here because this process is to take over, which it has not done
+// yet: the client comes again. A session of the standby's own would let its
+// mount think for ever that it is read-only.
+var errPromotion = errors.New("the client has a session of the cluster, and this process does not lead")
+
+// clusters tells whether that is so.
+func (c *conn) clusters(r *wire.ClientRegister) bool {
+	if c.lead != nil || r.HasMetaID && r.MetaID != c.st.MetaID {
+		return false
+	}
+	_, ok := c.st.Sessions.Get(meta.SessionID(r.Session))
+	return ok
+}
+
 // registerNew makes a session, or changes one that its client kept.
 func (c *conn) registerNew(r *wire.ClientRegister) error {
+	if r.HasSession && c.clusters(r) {
+		return errPromotion
+	}
 	c.release = r.Release
 	isMeta := r.Code == wire.RegisterNewMetaSession
 	ask := exports.Request{IP: c.peer, Version: r.Release, Meta: isMeta, Path: string(r.Path), Random: &c.random}
@@ -58,7 +76,7 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	}
 	list := c.srv.cfg.Exports()
 	grant, status := list.Choose(&ask)
-	p := newParams(&grant)
+	p := newParams(&grant, c.lead != nil)
 	p.ExportsSum, p.Peer, p.Info = list.Sum(), c.peer, bytes.Clone(r.Info)
 	if status == meta.OK && !isMeta {
 		p.Root, status = findRoot(c.st, r.Path)
@@ -70,13 +88,16 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	if isMeta {
 		p.RootUID, p.RootGID, p.MapUID, p.MapGID = 0, 0, 0, 0
 	}
-	var ses *session
+	var kept meta.SessionID
 	if r.HasSession && (!r.HasMetaID || r.MetaID == c.st.MetaID) {
-		ses = c.srv.sessions.find(meta.SessionID(r.Session))
+		kept = meta.SessionID(r.Session)
 	}
-	if ses != nil {
-		ses.p.Store(p)
-	} else if ses = c.srv.sessions.create(p); ses == nil {
+	ses, status := c.newSession(kept, p)
+	if status != meta.OK {
+		wire.AppendRegisterStatus(&c.out, status)
+		return nil
+	}
+	if ses == nil {
 		return fmt.Errorf("there are %d sessions already", maxSessions)
 	}
 	c.enter(ses, mounted)
@@ -89,6 +110,19 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	return nil
 }
 
+// newSession makes a session, or changes the one that a client kept; nil if
+// there are too many.
+func (c *conn) newSession(kept meta.SessionID, p *params) (*session, meta.Status) {
+	if c.lead != nil {
+		return c.openSession(kept, p)
+	}
+	if ses := c.srv.sessions.find(kept); ses != nil {
+		ses.p.Store(p)
+		return ses, meta.OK
+	}
+	return c.srv.sessions.create(p), meta.OK
+}
+
 // enter makes the connection one of a session's.
 func (c *conn) enter(ses *session, state connState) {
 	c.ses, c.state = ses, state
@@ -96,12 +130,18 @@ func (c *conn) enter(ses *session, state connState) {
 		c.mount.Store(ses)
 	}
 	c.srv.sessions.attach(ses, c.peer, c.release)
+	if c.lead != nil {
+		c.lead.Attach(ses.id)
+	}
 }
 
 // registerAgain takes a session up again on another connection.
-func (c *conn) registerAgain(r *wire.ClientRegister) {
+func (c *conn) registerAgain(r *wire.ClientRegister) error {
+	if c.clusters(r) {
+		return errPromotion
+	}
 	c.release = r.Release
-	ses := c.srv.sessions.find(meta.SessionID(r.Session))
+	ses := c.sessionOf(meta.SessionID(r.Session))
 	status := meta.OK
 	if ses == nil || r.HasMetaID && r.MetaID != c.st.MetaID {
 		status = meta.EBADSESSIONID
@@ -117,6 +157,7 @@ func (c *conn) registerAgain(r *wire.ClientRegister) {
 	default:
 		c.enter(ses, mounted)
 	}
+	return nil
 }
 
 // registerClose ends a session with its last connection.
@@ -126,6 +167,9 @@ func (c *conn) registerClose(r *wire.ClientRegister) {
 		status = meta.EBADSESSIONID
 	} else {
 		c.srv.sessions.close(meta.SessionID(r.Session))
+		if c.lead != nil {
+			c.lead.CloseSession(meta.SessionID(r.Session))
+		}
 	}
 	if c.release >= wire.NewRelease(1, 7, 29) {
 		wire.AppendRegisterStatus(&c.out, status)

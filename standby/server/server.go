@@ -1,9 +1,10 @@
 // Package server speaks MooseFS's client protocol (TCP 9421) from an image: it
-// serves reads to stock mounts and tools and refuses changes with EROFS.
+// serves reads to stock mounts and tools and refuses changes with EROFS, unless
+// a leader is set that carries them out (lead.go).
 //
 // Invariants. An answer shows whole entries only, and on one connection never
-// an older state than an answer before it. Nothing a client does enters the
-// stream: sessions, open files and locks are local. A client that sends
+// an older state than an answer before it. Without a leader nothing a client
+// does enters the stream: sessions, open files and locks are local. A client that sends
 // nonsense loses its connection as it would at a stock master, and costs no
 // more memory than Config allows. What the image cannot answer now (none is
 // loaded, it is void, or it lags too far behind) closes the connections of
@@ -27,6 +28,7 @@ import (
 	"mfsstandby/replicator/wire"
 	"mfsstandby/standby/exports"
 	"mfsstandby/standby/image"
+	"mfsstandby/standby/leader"
 )
 
 // Config says what a server serves and within which bounds.
@@ -92,6 +94,7 @@ type Server struct {
 	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}
 	ended bool
+	lead  *leader.Leader // nil: changes are refused
 	wg    sync.WaitGroup // connections and their jobs
 }
 
@@ -163,6 +166,7 @@ func (s *Server) start(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.lead = s.lead
 	if s.ended || len(s.conns) >= s.cfg.MaxConns {
 		s.counters.refused.Add(1)
 		nc.Close()

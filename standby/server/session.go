@@ -29,11 +29,15 @@ type params struct {
 	meta.Session // as the metadata would hold it; Root 0 is a meta mount
 }
 
-// newParams returns the parameters of a session that a grant allows. A
-// standby's sessions are read-only, whatever the exports say.
-func newParams(g *exports.Grant) *params {
+// newParams returns the parameters of a session that a grant allows. Unless
+// changes are led, sessions are read-only, whatever the exports say.
+func newParams(g *exports.Grant, led bool) *params {
+	flags := g.Flags
+	if !led {
+		flags |= changelog.SessionReadOnly
+	}
 	return &params{meta.Session{
-		Flags: g.Flags | changelog.SessionReadOnly, Umask: g.Umask,
+		Flags: flags, Umask: g.Umask,
 		RootUID: g.RootUID, RootGID: g.RootGID, MapUID: g.MapUID, MapGID: g.MapGID,
 		MinGoal: g.MinGoal, MaxGoal: g.MaxGoal, MinTrash: g.MinTrash, MaxTrash: g.MaxTrash, Disables: uint32(g.Disables),
 	}}

@@ -1,0 +1,450 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+	"mfsstandby/replicator/tap"
+	"mfsstandby/standby"
+	"mfsstandby/standby/leader"
+	"mfsstandby/standby/role"
+)
+
+// Options say how to promote.
+type Options struct {
+	Force        bool   `json:"force,omitempty"`         // though it is behind, or the primary or another leader answers
+	AcceptLoss   uint64 `json:"accept_loss,omitempty"`   // entries that a tap has and the stream lacks may be given up, up to so many
+	Reason       string `json:"reason,omitempty"`        // for people
+	DryRun       bool   `json:"dry_run,omitempty"`       // check only
+	ChangelogDir string `json:"changelog_dir,omitempty"` // data directory of the dead primary, absolute
+}
+
+// Step is something that was done.
+type Step struct {
+	Name  string  `json:"name"`
+	Text  string  `json:"text"`
+	Ms    float64 `json:"ms"`
+	Error string  `json:"error,omitempty"`
+}
+
+// Result is what came of it.
+type Result struct {
+	Role    role.State   `json:"role"`
+	Version meta.Version `json:"version"` // of the first entry of the leader
+	Ms      float64      `json:"ms"`
+	Primary *Heard       `json:"primary,omitempty"` // as it was heard last
+	Missing string       `json:"missing"`           // what may be lost, in words
+}
+
+// Errors of a promotion.
+var (
+	// ErrRefused: the checks say no.
+	ErrRefused = errors.New("refused")
+	// ErrLeads: this process leads already.
+	ErrLeads = errors.New("this process leads already")
+	// ErrFollows: there is nothing to end.
+	ErrFollows = errors.New("this process does not lead")
+)
+
+// run is one promotion under way.
+type run struct {
+	*Node
+	opt    Options
+	report func(Step)
+
+	writer *stream.Writer
+	heard  *Heard
+	files  string // what became of the primary's files
+}
+
+func newRun(n *Node, opt Options, report func(Step)) *run {
+	if report == nil {
+		report = func(Step) {}
+	}
+	return &run{Node: n, opt: opt, report: report}
+}
+
+// step does something and reports it.
+func (r *run) step(name string, do func() (string, error)) error {
+	start := time.Now()
+	text, err := do()
+	s := Step{Name: name, Text: text, Ms: ms(time.Since(start))}
+	if err != nil {
+		s.Error = err.Error()
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	r.log.Info("promotion", "step", name, "text", text, "took", time.Since(start), "err", err)
+	r.report(s)
+	return err
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// Promote makes this process the leader and returns when it accepts writes.
+func (n *Node) Promote(ctx context.Context, opt Options, report func(Step)) (Result, error) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	start := time.Now()
+	r := newRun(n, opt, report)
+	if err := r.step("check", r.check); err != nil {
+		return Result{Role: n.Role()}, err
+	}
+	var err error
+	if !opt.DryRun {
+		err = r.promote(ctx)
+	}
+	res := Result{Role: n.Role(), Ms: ms(time.Since(start)), Primary: r.heard, Missing: r.missing()}
+	if r.writer != nil {
+		res.Version = r.writer.Next()
+	}
+	return res, err
+}
+
+// check tells whether this process may lead.
+func (r *run) check() (string, error) {
+	r.observe()
+	now, st := r.role.Now().Role, r.cfg.Standby.Status()
+	if r.cfg.Tap != nil {
+		h := r.cfg.Tap.Heard()
+		r.heard = &h
+	}
+	switch {
+	case now == role.Leader || r.term() != nil:
+		return "", ErrLeads
+	case st.Image == 0:
+		return "", fmt.Errorf("%w: there is no image yet (%s)", ErrRefused, st.State)
+	case now == role.Stopped:
+		return "", fmt.Errorf("%w: replication is stopped at version %d, so what the stream has beyond it cannot be applied: %s", ErrRefused, st.Image, st.Error)
+	case r.cfg.Standby.Cluster() == nil:
+		return "", fmt.Errorf("%w: the stream cannot be reached (%s)", ErrRefused, st.Error)
+	case st.Epoch == 0:
+		return "", fmt.Errorf("%w: nothing says that the image, of version %d, belongs to this stream: no entry of it was applied, and no base image was loaded", ErrRefused, st.Image)
+	}
+	if err := r.unsent(&st); err != nil {
+		return "", err
+	}
+	if err := r.others(&st, now); err != nil && !r.opt.Force {
+		return "", fmt.Errorf("%w (--force overrides)", err)
+	}
+	return fmt.Sprintf("the image is at version %d, the stream at %d, %s", st.Image, st.Stream, now), nil
+}
+
+// unsent refuses to give up more entries than was said.
+func (r *run) unsent(st *standby.Status) error {
+	lost := uint64(0)
+	if st.Received > st.Stream && r.cfg.Tap == nil { // a tap of this process sends the rest first
+		lost = uint64(st.Received - st.Stream)
+	}
+	if lost > r.opt.AcceptLoss {
+		return fmt.Errorf("%w: a tap has received entries up to version %d, the stream ends at %d: %d entries would be lost; --accept-loss %d says that they may be",
+			ErrRefused, st.Received, st.Stream, lost, lost)
+	}
+	return nil
+}
+
+// others refuses to disturb somebody, and to lead with an old image.
+func (r *run) others(st *standby.Status, now role.Role) error {
+	if r.heard != nil && r.heard.Alive {
+		return fmt.Errorf("%w: the primary, %s, is connected, and accepts writes that will be lost; stop it first", ErrRefused, r.heard.Source)
+	}
+	for _, m := range st.Members {
+		if m.State == string(standby.Leading) && m.Name != stream.HostName() && time.Since(m.Updated) < oldMember {
+			return fmt.Errorf("%w: %s leads, and was heard %v ago", ErrRefused, m.Name, time.Since(m.Updated).Round(time.Second))
+		}
+	}
+	if now != role.InSync {
+		return fmt.Errorf("%w: it is %s: the image is at version %d, the stream at %d, %d entries behind", ErrRefused, st.State, st.Image, st.Stream, st.Stream-st.Image)
+	}
+	return nil
+}
+
+// oldMember is how old what a member told may be; it tells it again every few seconds.
+const oldMember = 15 * time.Second
+
+// promote does what follows the check.
+func (r *run) promote(ctx context.Context) error {
+	e := role.Promote
+	if r.opt.Force {
+		e = role.Force
+	}
+	if err := r.fire(e, r.opt.Reason, nil); err != nil {
+		return err
+	}
+	err := r.step("tap", func() (string, error) { return r.stopTap(ctx) })
+	if err == nil {
+		err = r.step("fence", func() (string, error) {
+			err := r.fence(ctx, r.mayTake)
+			if err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("epoch %d is open at version %d; nobody else can append", r.writer.End().Epoch, r.writer.Next()), nil
+		})
+	}
+	if err == nil {
+		return r.finish(ctx)
+	}
+	return r.giveUp(err)
+}
+
+// stopTap ends following the primary, with what it sent in the stream.
+func (r *run) stopTap(ctx context.Context) (string, error) {
+	if r.cfg.Tap == nil {
+		return "there is none in this process; others are fenced", nil
+	}
+	if err := r.cfg.Tap.Stop(ctx); err != nil {
+		return "", err
+	}
+	alive := r.heard.Alive
+	*r.heard = r.cfg.Tap.Heard()
+	r.heard.Alive = alive
+	return fmt.Sprintf("%s is no longer followed; it had sent all before version %d", r.heard.Source, r.heard.Next), nil
+}
+
+// mayTake looks who wrote last.
+func (r *run) mayTake(w *stream.Writer) error {
+	if w.Next() == 0 {
+		return errors.New("the stream is empty")
+	}
+	return nil
+}
+
+// fence opens an epoch, again when a batch of the writer before was faster. may
+// decides about each try.
+func (r *run) fence(ctx context.Context, may func(*stream.Writer) error) error {
+	led, first := false, true
+	for {
+		w, err := r.cfg.Standby.Cluster().OpenWriter(ctx, stream.WriterConfig{
+			Who: r.cfg.Who, Release: r.cfg.Standby.Status().Release, Leads: true,
+		})
+		if err != nil {
+			return err
+		}
+		if err := may(w); err != nil {
+			return err
+		}
+		if w.Led() && !led && !first {
+			return fmt.Errorf("another standby was promoted meanwhile: %w", stream.ErrFenced)
+		}
+		led, first = w.Led(), false
+		why := "promoted"
+		if r.opt.Reason != "" {
+			why += ": " + r.opt.Reason
+		}
+		err = w.Open(ctx, why, time.Now())
+		if err == nil {
+			r.writer = w
+			return nil
+		}
+		if !errors.Is(err, stream.ErrFenced) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// finish drains, and leads.
+func (r *run) finish(ctx context.Context) error {
+	err := r.step("drain", func() (string, error) { return r.drain(ctx) })
+	if err == nil && r.opt.ChangelogDir != "" {
+		err = r.step("files", func() (string, error) { return r.drainFiles(ctx) })
+	}
+	if err == nil {
+		err = r.step("flip", func() (string, error) { return r.flip(ctx) })
+	}
+	if err != nil {
+		return r.giveUp(err)
+	}
+	return nil
+}
+
+// drain applies the stream to its end.
+func (r *run) drain(ctx context.Context) (string, error) {
+	end, at := r.writer.End().Version, meta.Version(0)
+	err := r.cfg.Standby.Reach(ctx, end, func(v meta.Version) {
+		if at == 0 {
+			at = v
+		}
+	})
+	return fmt.Sprintf("%d entries were waiting; the image is at version %d", end-min(at, end), end), err
+}
+
+// drainFiles appends what the dead primary's files have beyond the stream. A
+// partial last line is passed over: no client got an answer for it.
+func (r *run) drainFiles(ctx context.Context) (string, error) {
+	cluster, from := r.cfg.Standby.Cluster(), r.writer.Next()
+	last, err := cluster.LastText(ctx)
+	if err != nil {
+		return "", err
+	}
+	dir, err := tap.NewDir(tap.DirConfig{Path: r.opt.ChangelogDir}, tap.Position{Next: from, Last: last, MetaID: cluster.MetaID()})
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	dir.Drain()
+	for {
+		batch, err := dir.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		if err := r.writer.Append(ctx, batch.Entries, batch.Received); err != nil {
+			return "", err
+		}
+	}
+	if err := r.writer.Flush(ctx); err != nil {
+		return "", err
+	}
+	end := r.writer.End().Version
+	if err := r.cfg.Standby.Reach(ctx, end, nil); err != nil {
+		return "", err
+	}
+	r.files = fmt.Sprintf("its files in %s were read to their end, at version %d", r.opt.ChangelogDir, end)
+	text := fmt.Sprintf("%d entries that the stream lacked", end-from)
+	for _, torn := range dir.Torn() {
+		text += "; passed over: " + torn.Error()
+	}
+	return text, nil
+}
+
+// flip gives the image to a leader and clients to it.
+func (r *run) flip(ctx context.Context) (string, error) {
+	if err := r.cfg.Server.Listen(); err != nil {
+		return "", err
+	}
+	release, err := r.cfg.Standby.Hold(ctx)
+	if err != nil {
+		return "", err
+	}
+	img, err := r.cfg.Standby.Image()
+	if err != nil {
+		release()
+		return "", err
+	}
+	pos, end := img.Position(), streamWriter{r.writer}.End()
+	if pos.Version != end.Version || pos.Chain != [16]byte{} && pos.Chain != end.Chain {
+		release()
+		return "", fmt.Errorf("the image is at version %d with chain %x, the stream at %d with %x: they are not of one history", pos.Version, pos.Chain, end.Version, end.Chain)
+	}
+	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) { st.Epoch, st.Begun = end.Epoch, end.Version })
+	if err != nil {
+		release()
+		return "", err
+	}
+	l, err := r.begin(img, r.writer, release)
+	if err != nil {
+		release()
+		return "", errors.Join(err, r.fire(role.Lost, err.Error(), nil))
+	}
+	if err := l.Do(ctx, func(*leader.Turn) {}); err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	if r.lead != nil { // else it has ended already
+		r.cfg.Server.Lead(l)
+	}
+	r.mu.Unlock()
+	return fmt.Sprintf("writes are accepted from version %d on", end.Version), nil
+}
+
+// giveUp lets this process follow again after a promotion that failed.
+func (r *run) giveUp(cause error) error {
+	e := role.Failed
+	if errors.Is(cause, stream.ErrFenced) {
+		e = role.Fenced
+	}
+	err := cause
+	if r.role.Now().Role == role.Candidate {
+		err = errors.Join(err, r.fire(e, cause.Error(), nil))
+	}
+	if r.cfg.Tap != nil {
+		if r.writer != nil {
+			err = errors.Join(err, r.unlead(r.writer.End().Epoch, "the promotion failed"))
+		}
+		r.cfg.Tap.Start()
+	}
+	return err
+}
+
+// unlead opens an epoch in which taps may append again, unless somebody else
+// has opened one since.
+func (n *Node) unlead(mine stream.Epoch, why string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	w, err := n.cfg.Standby.Cluster().OpenWriter(ctx, stream.WriterConfig{Who: n.cfg.Who, Release: n.cfg.Standby.Status().Release})
+	if err != nil {
+		return err
+	}
+	if w.End().Epoch != mine {
+		return nil
+	}
+	return w.Open(ctx, why, time.Now())
+}
+
+// missing says in words what is not known.
+func (r *run) missing() string {
+	var b strings.Builder
+	switch h := r.heard; {
+	case h == nil:
+		b.WriteString("the tap is in another process: what the primary had and did not send is not known here")
+	case h.At.IsZero():
+		fmt.Fprintf(&b, "%s was not heard since this process started", h.Source)
+	default:
+		fmt.Fprintf(&b, "%s was heard last at %s, and had sent all before version %d then", h.Source, h.At.Format(time.RFC3339Nano), h.Next)
+	}
+	if r.files != "" {
+		b.WriteString("; " + r.files + ": nothing is missing that it had written down")
+	} else {
+		b.WriteString("; it may have had more, which its changelog files would show (--changelog-dir)")
+	}
+	return b.String()
+}
+
+// Demote ends leading. Where the leader wrote nothing, the primary's entries
+// still continue the stream: taps may go on. Else they need --take-over.
+func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Result, error) {
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	start := time.Now()
+	r := newRun(n, Options{Reason: reason}, report)
+	t := n.term()
+	if t == nil || n.role.Now().Role != role.Leader {
+		return Result{Role: n.Role()}, ErrFollows
+	}
+	err := r.step("end", func() (string, error) {
+		if err := n.fire(role.Demote, reason, nil); err != nil {
+			return "", err
+		}
+		t.end()
+		select {
+		case <-t.ended:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		return "no writes are accepted any more", nil
+	})
+	end := meta.Version(0)
+	if err == nil {
+		end = t.writer.End().Version
+		err = r.step("release", func() (string, error) {
+			if end != t.begun {
+				return fmt.Sprintf("%d entries were written: to follow a primary again nonetheless, a tap needs --take-over", end-t.begun), nil
+			}
+			if err := n.unlead(t.writer.End().Epoch, "demoted, and nothing was written"); err != nil {
+				return "", err
+			}
+			if n.cfg.Tap != nil {
+				n.cfg.Tap.Start()
+			}
+			return "nothing was written: taps may follow the primary again", nil
+		})
+	}
+	return Result{Role: n.Role(), Version: end, Ms: ms(time.Since(start))}, err
+}

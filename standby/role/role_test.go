@@ -1,0 +1,159 @@
+package role
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mfsstandby/changelog/meta"
+)
+
+// A scenario is a line of events; "restart" opens the directory anew, "!event"
+// must be refused. What follows "=" is the role at the end.
+func TestScenarios(t *testing.T) {
+	for _, script := range []string{
+		"= catching up",
+		"caught up = in sync",
+		"caught up, fell back, caught up = in sync",
+		"caught up, promote, drained = leader",
+		"!promote, force, drained = leader",
+		"!drained, !demote, !fenced, !lost = catching up",
+		"caught up, promote, !promote, !force, !demote, drained, !promote, !force = leader",
+		"caught up, promote, drained, demote, caught up, promote, drained, demote = catching up",
+		"caught up, promote, fenced, !drained = catching up",
+		"caught up, promote, failed, caught up, promote, drained = leader",
+		"caught up, promote, diverged, !promote, !force, !caught up, reloaded = catching up",
+		"caught up, promote, drained, fenced, !demote, caught up = in sync",
+		"caught up, promote, drained, lost, !demote = catching up",
+		"caught up, diverged, !promote, !force, restart = catching up",
+		"caught up, restart, !promote, caught up, promote, drained = leader",
+		"caught up, promote, restart, !drained = catching up",
+		"caught up, promote, drained, restart = leader",
+		"caught up, promote, drained, restart, resume, drained = leader",
+		"caught up, promote, drained, restart, resume, restart, !drained = catching up",
+		"caught up, promote, drained, restart, fenced, !resume = catching up",
+		"caught up, promote, drained, demote, restart, !resume = catching up",
+	} {
+		t.Run(script, func(t *testing.T) { play(t, script) })
+	}
+}
+
+func play(t *testing.T, script string) {
+	dir := t.TempDir()
+	m := open(t, dir)
+	events, want, _ := strings.Cut(script, "=")
+	for step := range strings.SplitSeq(events, ",") {
+		step = strings.TrimSpace(step)
+		refused := strings.HasPrefix(step, "!")
+		step = strings.TrimPrefix(step, "!")
+		switch step {
+		case "":
+			continue
+		case "restart":
+			m = open(t, dir)
+			continue
+		}
+		before := m.Now()
+		_, err := m.Fire(Event(step), "", nil)
+		if refused != errors.Is(err, ErrNot) || err != nil && !refused {
+			t.Fatalf("%s as %s: %v", step, before.Role, err)
+		}
+		if refused && m.Now() != before {
+			t.Fatalf("%s was refused and changed %+v to %+v", step, before, m.Now())
+		}
+	}
+	if got := m.Now().Role; string(got) != strings.TrimSpace(want) {
+		t.Fatalf("it ended as %s", got)
+	}
+}
+
+func open(t *testing.T, dir string) *Machine {
+	t.Helper()
+	m, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// There is one way to write only: from candidate, by draining.
+func TestOnlyACandidateBecomesLeader(t *testing.T) {
+	for from, events := range next {
+		for e, to := range events {
+			if to == Leader && (from != Candidate || e != Drained) {
+				t.Errorf("%s becomes a leader by %s", from, e)
+			}
+			if _, ok := next[to]; !ok {
+				t.Errorf("%s leads to %q, which is no role", e, to)
+			}
+		}
+	}
+}
+
+func TestStateIsKept(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, dir)
+	for _, e := range []Event{CaughtUp, Promote} {
+		if _, err := m.Fire(e, "drill", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := m.Fire(Drained, "drill", func(st *State) { st.Epoch, st.Begun = 7, meta.Version(1234) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := open(t, dir).Now()
+	if !got.Since.Equal(want.Since) {
+		t.Errorf("since %v, want %v", got.Since, want.Since)
+	}
+	got.Since = want.Since
+	if got != want {
+		t.Errorf("after a restart %+v, want %+v", got, want)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.new-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRoleThatCannotBeKeptDoesNotChange(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Fire(CaughtUp, "", nil); err == nil || m.Now().Role != CatchingUp {
+		t.Errorf("as %s: %v", m.Now().Role, err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, text := range []string{`{"role":"leader","epoch":3}`, `{"role":"king"}`, `{`, ``} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		st, err := decode(text)
+		if err != nil {
+			return
+		}
+		path := filepath.Join(t.TempDir(), fileName)
+		if st.Since.Year() < 0 || st.Since.Year() > 9999 {
+			return // encoding/json refuses to write it
+		}
+		if err := write(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		again, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := decode(again); err != nil || got.Role != st.Role || got.Epoch != st.Epoch {
+			t.Fatalf("%q became %q: %v", text, again, err)
+		}
+	})
+}
