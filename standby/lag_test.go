@@ -11,6 +11,7 @@ import (
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
+	"mfsstandby/standby"
 	"mfsstandby/standby/exports"
 	"mfsstandby/standby/server"
 )
@@ -21,7 +22,9 @@ func TestMaxLagTurnsMountsAway(t *testing.T) {
 	h := load(t)
 	p := newPrimary(t, h)
 	var received atomic.Uint64
-	n := startNodeWith(t, t.TempDir(), p, func() meta.Version { return meta.Version(received.Load()) })
+	n := startNodeWith(t, t.TempDir(), p, func(cfg *standby.Config) {
+		cfg.Received = func() meta.Version { return meta.Version(received.Load()) }
+	})
 	list, _, err := exports.Parse(strings.NewReader("* / ro\n"), nil)
 	if err != nil {
 		t.Fatal(err)
