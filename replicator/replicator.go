@@ -195,12 +195,16 @@ func (r *Replicator) run(ctx context.Context) error {
 
 // startPatiently starts, again while NATS is away.
 func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
+	told := ""
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		src, err := r.start(ctx)
 		if err == nil || ctx.Err() != nil || !stream.Away(err) {
 			return src, err
 		}
-		r.status.event(slog.LevelWarn, events.NATSAway, "NATS does not answer, trying again", err)
+		if text := err.Error(); text != told {
+			r.status.event(slog.LevelWarn, events.NATSAway, "NATS does not answer, trying again", err)
+			told = text
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -211,6 +215,9 @@ func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
 
 // start finds out which cluster this is and where to go on.
 func (r *Replicator) start(ctx context.Context) (_ tap.Source, err error) {
+	if err := r.conn.Lost(); err != nil {
+		return nil, err // before the primary is asked for its metadata
+	}
 	id := r.cfg.MetaID
 	if pos, err := r.spool.Position(); err == nil {
 		if id != 0 && id != pos.First.MetaID {

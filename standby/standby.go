@@ -300,7 +300,11 @@ func (s *Standby) openCluster(ctx context.Context) error {
 		id = img.MetaID()
 	}
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		ids, err := s.conn.Clusters(ctx)
+		var ids []uint64
+		err := s.conn.Lost()
+		if err == nil {
+			ids, err = s.conn.Clusters(ctx)
+		}
 		switch {
 		case err != nil:
 		case slices.Contains(ids, id):

@@ -286,15 +286,19 @@ func TestTapAndStandbysOverNATS(t *testing.T) {
 	before, log := fixture(t, dir, fixtures+"before.mfs"), fixture(t, dir, changelogGz)
 	after := fixture(t, dir, fixtures+"after.mfs.gz")
 	addr := freeAddress(t)
+	login := []string{"--nats", "nats://" + addr, "--nats-user", "u", "--nats-password", "secret"}
+	early := start(t, filepath.Join(dir, "early"), append([]string{"standby", "--cache", "64M"}, login...)...)
+	early.status("it waits for NATS", func(st *control.Status) bool {
+		return st.Standby != nil && strings.Contains(st.Standby.Error, "no connection to NATS")
+	})
 	hub := start(t, filepath.Join(dir, "hub"), "standby", "--listen-nats", addr, "--cache", "64M", "--nats-user", "u", "--nats-password", "secret")
 	hub.status("it waits", func(st *control.Status) bool { return st.Standby != nil })
-	login := []string{"--nats", "nats://" + addr, "--nats-user", "u", "--nats-password", "secret"}
 	tap := start(t, filepath.Join(dir, "tap"), append([]string{"tap", "--base", before, log}, login...)...)
 	if status := tap.end(time.Minute); status != 0 {
 		t.Fatalf("the tap's exit status is %d; it printed:\n%s", status, tap.out.String())
 	}
 	other := start(t, filepath.Join(dir, "other"), append([]string{"standby", "--cache", "64M"}, login...)...)
-	for _, p := range []*program{hub, other} {
+	for _, p := range []*program{hub, other, early} {
 		p.status("it has everything", imageAt(lastVersion))
 		if out := mustRun(t, "verify", after, "--data", p.data); !strings.Contains(out, "the same at version 32837") {
 			t.Errorf("verify printed %s", out)

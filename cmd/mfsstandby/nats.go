@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -54,27 +52,9 @@ func (n *natsFlags) check() error {
 	return nil
 }
 
-// connectPatiently connects, again while there is no server: it may be
-// starting, like this process after a power failure. One that refuses is an
-// error at once.
-func connectPatiently(ctx context.Context, cfg stream.Config) (*stream.Conn, error) {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		conn, err := stream.Connect(cfg)
-		if err == nil || !stream.Away(err) {
-			return conn, err
-		}
-		cfg.Log.Warn("NATS cannot be reached yet; trying again", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(wait):
-		}
-	}
-}
-
 // connect starts the embedded server, if that is what is wanted, and connects.
-// stop undoes both.
-func (n *natsFlags) connect(ctx context.Context, data string, log *slog.Logger, told *events.Log) (conn *stream.Conn, stop func(), err error) {
+// stop undoes both. A server elsewhere need not be there yet.
+func (n *natsFlags) connect(data string, log *slog.Logger, told *events.Log) (conn *stream.Conn, stop func(), err error) {
 	cfg := n.client
 	cfg.Log, cfg.Events = log, told
 	stop = func() {}
@@ -92,7 +72,8 @@ func (n *natsFlags) connect(ctx context.Context, data string, log *slog.Logger, 
 		}
 		cfg.User, cfg.Pass, cfg.TLSCA, cfg.TLSCert, cfg.TLSKey = "", "", "", "", "" // within the process none are needed
 	}
-	if conn, err = connectPatiently(ctx, cfg); err != nil {
+	cfg.Patient = cfg.Server == nil
+	if conn, err = stream.Connect(cfg); err != nil {
 		stop()
 		return nil, func() {}, err
 	}

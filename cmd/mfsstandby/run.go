@@ -93,7 +93,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 			return err
 		}
 	}
-	conn, stop, err := r.nats.connect(ctx, r.data, r.log, r.events)
+	conn, stop, err := r.nats.connect(r.data, r.log, r.events)
 	if err != nil {
 		return err
 	}

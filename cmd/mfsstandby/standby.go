@@ -81,7 +81,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(ctx, d.data, d.log, d.events)
+	conn, stop, err := nats.connect(d.data, d.log, d.events)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, p
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(ctx, d.data, d.log, d.events)
+	conn, stop, err := nats.connect(d.data, d.log, d.events)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +34,12 @@ type Config struct {
 	TLSCA   string // PEM file with the authority that signed the server's certificate
 	TLSCert string // PEM file, with TLSKey: this side's certificate
 	TLSKey  string
+
+	// Patient lets Connect succeed while there is no server to be reached, which
+	// may be starting, like this process after a power failure: it is tried until
+	// it is there, and what needs it fails with an error that is Away. One that
+	// refuses is an error at once all the same.
+	Patient bool
 
 	Timeout time.Duration // of one request to NATS, default 10 s
 	Log     *slog.Logger  // default: slog.Default()
@@ -60,10 +69,12 @@ type Conn struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	server *Server // nil if not embedded
+	url    string
 	log    *slog.Logger
+	lost   atomic.Pointer[error] // why there was no connection last
 }
 
-// Connect connects. The first connection must succeed.
+// Connect connects; see Config.Patient.
 func Connect(cfg Config) (*Conn, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -74,16 +85,23 @@ func Connect(cfg Config) (*Conn, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	c := &Conn{server: cfg.Server, log: cfg.Log}
+	c := &Conn{server: cfg.Server, url: redacted(cfg.URL), log: cfg.Log}
 	opts, err := c.options(&cfg)
 	if err != nil {
 		return nil, err
 	}
-	if c.nc, err = nats.Connect(cfg.URL, opts...); err != nil {
-		if brokenOff(err) {
-			err = fmt.Errorf("%w: %w", nats.ErrDisconnected, err)
-		}
-		return nil, fmt.Errorf("connecting to NATS %s: %w", cfg.URL, err)
+	if c.nc, err = nats.Connect(cfg.URL, opts...); err != nil && brokenOff(err) {
+		err = fmt.Errorf("%w: %w", nats.ErrDisconnected, err)
+	}
+	if err != nil && cfg.Patient && Away(err) {
+		why := err
+		c.lost.Store(&why)
+		c.log.Warn("NATS cannot be reached yet; trying again", "url", c.url, "err", err)
+		cfg.Events.Add("nats", slog.LevelWarn, events.NATSAway, "NATS cannot be reached yet; trying again: "+err.Error())
+		c.nc, err = nats.Connect(cfg.URL, append(opts, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS %s: %w", c.url, err)
 	}
 	// The Writer bounds what is on the way; what the library bounds must not
 	// make it wait.
@@ -94,6 +112,17 @@ func Connect(cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
 	return c, nil
+}
+
+// redacted is a list of URLs without the passwords in them.
+func redacted(list string) string {
+	all := strings.Split(list, ",")
+	for i, text := range all {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil {
+			all[i] = u.Redacted()
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // brokenOff tells whether a server went away while it was being greeted.
@@ -115,8 +144,14 @@ func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
 		// Nothing is kept for later while there is no connection: the Writer
 		// decides what is sent again.
 		nats.ReconnectBufSize(-1),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if before := c.lost.Swap(&err); before == nil || (*before).Error() != err.Error() {
+				c.log.Warn("NATS cannot be reached; trying again", "err", err)
+			}
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
+				c.lost.Store(&err)
 				c.log.Warn("connection to NATS lost, reconnecting", "err", err)
 				cfg.Events.Add("nats", slog.LevelWarn, events.NATSAway, "connection to NATS lost, reconnecting: "+err.Error())
 			}
@@ -161,6 +196,25 @@ func (c *Conn) options(cfg *Config) ([]nats.Option, error) {
 
 // Close closes the connection.
 func (c *Conn) Close() { c.nc.Close() }
+
+// Lost says that there is no connection to NATS now, and why; nil while there
+// is. The error is Away.
+func (c *Conn) Lost() error {
+	if c.nc.IsConnected() {
+		return nil
+	}
+	why := "it does not answer"
+	if err := c.lost.Load(); err != nil {
+		why = (*err).Error()
+	}
+	return &lostError{c.url, why}
+}
+
+// lostError is what Lost gives. It tells less than it is, for people.
+type lostError struct{ url, why string }
+
+func (e *lostError) Error() string { return fmt.Sprintf("no connection to NATS %s: %s", e.url, e.why) }
+func (e *lostError) Unwrap() error { return nats.ErrDisconnected }
 
 // fault is that of the embedded server, or one that never happens.
 func (c *Conn) fault() *fault {
