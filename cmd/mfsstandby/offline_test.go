@@ -39,6 +39,7 @@ func TestReplayGivesWhatTheMasterSaved(t *testing.T) {
 	if out := mustRun(t, "verify", after, "--data", data); !strings.Contains(out, "the same at version 32837") {
 		t.Errorf("verify printed %q", out)
 	}
+	wantFail(t, exitFailed, "none.mfs: no such file", "verify", filepath.Join(t.TempDir(), "none.mfs"), "--data", filepath.Join(t.TempDir(), "none"))
 	wantFail(t, exitFailed, "give the changelog files between them", "verify", before, "--data", data)
 	mustRun(t, "verify", before, "--changelog", log, "--data", data)
 

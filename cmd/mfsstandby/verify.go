@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/pflag"
 
@@ -44,10 +45,27 @@ mfsstandby verify metadata.mfs.back --changelog changelog.0.mfs --changelog chan
 				} else if req.Primary == "" {
 					return usagef("verify takes one metadata file or --primary HOST")
 				}
+				if err := present(&req); err != nil {
+					return err
+				}
 				return verifyImage(ctx, c, *data, int64(*cache), req, *asJSON)
 			}
 		},
 	}
+}
+
+// present looks for the files first: without them nothing else matters.
+func present(req *control.VerifyRequest) error {
+	files := req.Changes
+	if req.File != "" {
+		files = append([]string{req.File}, files...)
+	}
+	for _, path := range files {
+		if _, err := os.Stat(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func verifyImage(ctx context.Context, c *console, data string, cache int64, req control.VerifyRequest, asJSON bool) error {

@@ -24,7 +24,7 @@ type webFlags struct {
 func addWebFlags(f *pflag.FlagSet) *webFlags {
 	w := &webFlags{listen: address{text: defaultListenHTTP}}
 	f.Var(&w.listen, "listen-http", "HOST:PORT of the status page, API and metrics; empty is nowhere")
-	f.StringVar(&w.cfg.TokenFile, "http-token-file", "", "file with the token that HTTP clients must present; needed to listen for other hosts")
+	f.StringVar(&w.cfg.TokenFile, "http-token-file", "", "file with the token that HTTP clients must present, read again at SIGHUP; needed to listen for other hosts")
 	f.StringVar(&w.cfg.Cert, "http-cert", "", "PEM file with the certificate for HTTPS; needed to listen for other hosts")
 	f.StringVar(&w.cfg.Key, "http-key", "", "PEM file with the key of --http-cert")
 	return w
@@ -77,6 +77,11 @@ func (d *daemon) serveWeb(w *webFlags) error {
 	}
 	d.log.Info("the status page is ready", "url", server.URL())
 	d.page = server.URL()
+	d.onHUP = append(d.onHUP, func() {
+		if err := server.Reload(); err != nil {
+			d.log.Error("the token for HTTP stays as it was", "err", err)
+		}
+	})
 	d.parts = append(d.parts, part{"web", server.Run})
 	return nil
 }

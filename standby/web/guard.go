@@ -11,19 +11,23 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // guard decides which requests are answered.
 type guard struct {
-	names   map[string]bool // this host's; in a Host header any address is right too
-	cert    *certificate    // nil without TLS; its names are right
-	locked  bool            // a token is needed
-	token   [sha256.Size]byte
+	names   map[string]bool                   // this host's; in a Host header any address is right too
+	cert    *certificate                      // nil without TLS; its names are right
+	token   atomic.Pointer[[sha256.Size]byte] // its hash; nil if none is needed
 	origins http.CrossOriginProtection
 }
 
-func (g *guard) setToken(token string) { g.locked, g.token = true, sha256.Sum256([]byte(token)) }
+// setToken may be called while requests are answered.
+func (g *guard) setToken(token string) {
+	sum := sha256.Sum256([]byte(token))
+	g.token.Store(&sum)
+}
 
 // headers are sent with every answer. Nothing but this server's own files can
 // run, be loaded or be asked on its pages, and no other site can frame or read
@@ -84,12 +88,13 @@ func (g *guard) private(next http.Handler) http.Handler {
 }
 
 func (g *guard) admits(r *http.Request) bool {
-	if !g.locked {
+	want := g.token.Load()
+	if want == nil {
 		return true
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], want[:]) == 1
 }
 
 // knows tells whether a Host header names this server. A page of another site

@@ -196,6 +196,32 @@ func TestTokenIsNeeded(t *testing.T) {
 	}
 }
 
+func TestTokenIsReadAgain(t *testing.T) {
+	file := write(t, filepath.Join(t.TempDir(), "token"), token, 0o600)
+	s := newServer(t, nil, func(c *Config) { c.TokenFile = file })
+	other := strings.ToUpper(token) + "X"
+	check := func(when, right, wrong string) {
+		t.Helper()
+		for want, text := range map[int]string{200: right, 401: wrong} {
+			got := ask(s, "GET", "/api/v1/status", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) })
+			if got.Code != want {
+				t.Errorf("%s: %d, want %d", when, got.Code, want)
+			}
+		}
+	}
+	check("at the start", token, other)
+	write(t, file, other, 0o600)
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	check("after another token", other, token)
+	write(t, file, "short", 0o600)
+	if err := s.Reload(); err == nil {
+		t.Error("a short token was taken")
+	}
+	check("after a bad token", other, token)
+}
+
 // run runs a server until the test ends and returns its URL.
 func run(t *testing.T, s *Server) string {
 	t.Helper()

@@ -79,12 +79,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "web")}
 	s.guard.names = localNames()
-	if cfg.TokenFile != "" {
-		token, err := readToken(cfg.TokenFile)
-		if err != nil {
-			return nil, err
-		}
-		s.guard.setToken(token)
+	if err := s.Reload(); err != nil {
+		return nil, err
 	}
 	if cfg.Cert != "" {
 		cert, err := loadCertificate(cfg.Cert, cfg.Key)
@@ -97,6 +93,18 @@ func New(cfg Config) (*Server, error) {
 	s.metrics = newMetrics(s.hub, &s.cfg)
 	s.handler = s.routes()
 	return s, nil
+}
+
+// Reload reads the token file again; after an error the token stays as it was.
+func (s *Server) Reload() error {
+	if s.cfg.TokenFile == "" {
+		return nil
+	}
+	token, err := readToken(s.cfg.TokenFile)
+	if err == nil {
+		s.guard.setToken(token)
+	}
+	return err
 }
 
 // Validate refuses what would let strangers in.
