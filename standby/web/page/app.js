@@ -4,6 +4,7 @@ import {get} from './client.js';
 import * as overview from './overview.js';
 import * as events from './events.js';
 import * as browse from './browse.js';
+import * as role from './role.js';
 
 const spans = {'10m': 600e3, '6h': 6 * 3600e3, '48h': 48 * 3600e3};
 let range = '10m';
@@ -30,6 +31,7 @@ async function status() {
   const s = await get('status');
   answered = Date.now();
   overview.show(s);
+  role.show(s);
 }
 
 async function samples() {
@@ -92,6 +94,7 @@ function theme() {
 theme();
 events.start();
 browse.start();
+role.start();
 addEventListener('hashchange', route);
 $('ranges').addEventListener('change', (e) => { range = e.target.value; series = null; samples().catch(() => {}); });
 document.querySelector('.skip').addEventListener('click', (e) => { e.preventDefault(); $('main').focus(); });

@@ -15,19 +15,27 @@ export async function get(name, params = {}) {
   return ask(name + (query.size ? '?' + query : ''));
 }
 
+// post sends JSON to /api/v1/NAME, and returns the answer's, also that of a
+// refusal. limit is how long it may take, in ms.
+export async function post(name, body, limit) {
+  return ask(name, {method: 'POST', body: JSON.stringify(body)}, limit);
+}
+
 // ask is get with a query that is encoded already.
-export async function ask(path) {
+export async function ask(path, request = {}, limit = 30000) {
   for (;;) {
     if (waiting) await waiting;
     const token = sessionStorage.getItem(key);
     const response = await fetch('/api/v1/' + path, {
-      headers: token ? {Authorization: 'Bearer ' + token} : {}, cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(30000),
+      ...request, cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(limit),
+      headers: {...(token ? {Authorization: 'Bearer ' + token} : {}), ...(request.body ? {'Content-Type': 'application/json'} : {})},
     });
     if (response.status === 401) {
       if (sessionStorage.getItem(key) === token) await login(token !== null);
       continue;
     }
     const body = await response.json();
+    if (request.method === 'POST' && body.result) return body;
     if (!response.ok) throw new Problem(response.status, body.error?.code, body.error?.text ?? response.statusText);
     return body;
   }

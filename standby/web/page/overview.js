@@ -45,6 +45,7 @@ export function judge(s) {
     case 'in sync':
       if (tap?.error) return ['warn', 'In sync', 'All of the stream is applied, but the tap reports: ' + tap.error];
       return ['ok', 'In sync', 'Every entry of the stream is in the image.'];
+    case 'leading': return ['ok', 'Leading', 'This standby was promoted: it accepts writes.'];
     case 'catching up': return ['warn', 'Catching up', num(st.lag_entries) + ' entries of the stream are not applied yet.'];
     case 'loading': return ['warn', 'Loading', 'A base image is being loaded.'];
     case 'waiting': return ['warn', 'Waiting', st.error || 'There is no stream with a base image yet.'];
@@ -75,6 +76,7 @@ export function show(s) {
   if (st) members(st.members ?? [], Date.parse(s.time));
   if (s.metadata) metadata(s.metadata);
   pairs($('process'), [
+    ['In the cluster', s.cluster_role && s.cluster_role.role + (s.cluster_role.reason ? ' (' + s.cluster_role.reason + ')' : '')],
     ['Role', s.role + ', process ' + s.pid], ['Program', s.program], ['Data', s.data],
     ['Started', date(Date.parse(s.started))], ['Source', tap?.source], ['Spool', tap && bytes(tap.spool_bytes)],
     ['Cache', st && bytes(st.cache_bytes) + ', not committed yet ' + bytes(st.dirty_bytes)],
@@ -139,7 +141,7 @@ function flow(s) {
 function members(list, now) {
   $('members').tBodies[0].replaceChildren(...list.map((m) => {
     const age = (now - Date.parse(m.updated)) / 1000;
-    const tone = m.error || m.state === 'stopped' ? 'bad' : age > 30 ? 'warn' : m.state === 'in sync' || m.state === 'following' ? 'ok' : 'none';
+    const tone = m.error || m.state === 'stopped' ? 'bad' : age > 30 ? 'warn' : ['in sync', 'following', 'leading'].includes(m.state) ? 'ok' : 'none';
     return el('tr', {}, el('td', {}, m.role), el('td', {}, m.name), el('td', {}, el('span', {class: 'badge', 'data-tone': tone, title: m.error}, m.state)),
       el('td', {class: 'num'}, num(m.version)), el('td', {class: 'num'}, num(m.epoch)), el('td', {class: 'num'}, m.role === 'tap' ? '' : round(m.entries_per_second)),
       el('td', {class: 'num'}, span(age) + ' ago'));
