@@ -364,11 +364,11 @@ func (r *run) giveUp(cause error) error {
 	if r.role.Now().Role == role.Candidate {
 		err = errors.Join(err, r.fire(e, cause.Error(), nil))
 	}
+	if r.writer != nil && !r.writer.Led() { // else what a leader wrote would be open to taps
+		err = errors.Join(err, r.unlead(r.writer.End().Epoch, "the promotion failed"))
+	}
 	if r.cfg.Tap != nil {
-		if r.writer != nil {
-			err = errors.Join(err, r.unlead(r.writer.End().Epoch, "the promotion failed"))
-		}
-		r.cfg.Tap.Start()
+		r.cfg.Tap.Start() // it looks itself whether it may
 	}
 	return err
 }
@@ -407,7 +407,7 @@ func (r *run) missing() string {
 	return b.String()
 }
 
-// Demote ends leading. Where the leader wrote nothing, the primary's entries
+// Demote ends leading. Where neither this leader nor one before it wrote, the primary's entries
 // still continue the stream: taps may go on. Else they need --take-over.
 func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Result, error) {
 	n.turn.Lock()
@@ -434,8 +434,8 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 	if err == nil {
 		end = t.writer.End().Version
 		err = r.step("release", func() (string, error) {
-			if end != t.begun {
-				return fmt.Sprintf("%d entries were written: to follow a primary again nonetheless, a tap needs --take-over", end-t.begun), nil
+			if end != t.begun || t.writer.Led() {
+				return fmt.Sprintf("what leaders wrote, %d entries by this one since it began last, is no primary's: to follow one again nonetheless, a tap needs --take-over", end-t.begun), nil
 			}
 			if err := n.unlead(t.writer.End().Epoch, "demoted, and nothing was written"); err != nil {
 				return "", err
