@@ -241,15 +241,21 @@ var alone = map[string][]string{
 func (s *serving) withoutPrimary() {
 	s.t.Helper()
 	for _, section := range append(slices.Clone(sections), "IN", "RS") {
-		lines, err := s.cli(servePort, "-S"+section)
-		if err != nil {
-			s.t.Errorf("section %s without the primary: %v", section, err)
-		}
-		text := strings.Join(lines, "\n")
-		for _, want := range alone[section] {
-			if !strings.Contains(text, want) {
-				s.t.Errorf("section %s without the primary has no %q:\n%s", section, want, text)
+		var missing []string
+		var text string
+		// What the primary said last still counts for some seconds.
+		err := waitFor("section "+section+" without the primary", patience, func() bool {
+			lines, err := s.cli(servePort, "-S"+section)
+			if err != nil {
+				missing, text = []string{"answer"}, err.Error()
+				return false
 			}
+			text = strings.Join(lines, "\n")
+			missing = slices.DeleteFunc(slices.Clone(alone[section]), func(want string) bool { return strings.Contains(text, want) })
+			return len(missing) == 0
+		})
+		if err != nil {
+			s.t.Errorf("section %s without the primary has no %q:\n%s", section, missing, text)
 		}
 	}
 }

@@ -127,7 +127,7 @@ func freePort(t *testing.T) int {
 // store writes the metadata that the master starts from, at version 1.
 func (m *master) store(t *testing.T, st *meta.State) {
 	t.Helper()
-	st.MetaID = 1
+	st.MetaID, st.Release = 1, meta.Reproduced // the release of who goes on with it
 	path := filepath.Join(m.data, "metadata.mfs")
 	if err := metafile.File(path, "", st, metafile.Header{Version: 1, MetaID: 1}, metafile.WriteOptions{}); err != nil {
 		t.Fatal(err)
