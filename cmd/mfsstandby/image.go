@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby"
@@ -63,6 +64,29 @@ func withView(data, command string, cache int64, log *slog.Logger, use func(*ima
 	return errors.Join(err, img.Close(), lock.Release())
 }
 
+// starting is how long a process may have its data directory before it answers.
+const starting = 5 * time.Second
+
+// askOr asks the process that runs on a data directory, or does it itself when
+// none does. One that has the directory but does not answer yet is just starting.
+func askOr(ctx context.Context, ask, self func() error) error {
+	for deadline := time.Now().Add(starting); ; {
+		err := ask()
+		if !errors.Is(err, control.ErrNotRunning) {
+			return err
+		}
+		err = self()
+		if !errors.Is(err, control.ErrBusy) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // exported reads the metadata file of the present state, from the process that
 // runs on the data directory or else from the image itself. It returns the
 // content of metadata.crc.
@@ -72,13 +96,15 @@ func exported(ctx context.Context, data string, cache int64, log *slog.Logger, r
 
 // exportedFor is exported of a file for a release; 0 is that of the image.
 func exportedFor(ctx context.Context, data string, cache int64, log *slog.Logger, release meta.Release, read func(meta.Version, io.Reader) error) ([]byte, error) {
-	crc, err := control.NewClient(data).ExportFor(ctx, release, read)
-	if !errors.Is(err, control.ErrNotRunning) {
-		return crc, err
-	}
-	err = withView(data, "export", cache, log, func(v *image.View) error {
-		crc, err = pipeView(ctx, v, release, read)
+	var crc []byte
+	err := askOr(ctx, func() (err error) {
+		crc, err = control.NewClient(data).ExportFor(ctx, release, read)
 		return err
+	}, func() error {
+		return withView(data, "export", cache, log, func(v *image.View) (err error) {
+			crc, err = pipeView(ctx, v, release, read)
+			return err
+		})
 	})
 	return crc, busy(err, "wait until it is done")
 }

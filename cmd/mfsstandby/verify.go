@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -81,13 +80,16 @@ func verifyImage(ctx context.Context, c *console, data string, cache int64, req 
 			fmt.Fprintln(c.out, d)
 		},
 	}
-	res, err := control.NewClient(data).Verify(ctx, req, cfg)
-	if errors.Is(err, control.ErrNotRunning) {
-		err = withView(data, "verify", cache, c.logger(), func(v *image.View) error {
+	var res verify.Result
+	err := askOr(ctx, func() (err error) {
+		res, err = control.NewClient(data).Verify(ctx, req, cfg)
+		return err
+	}, func() error {
+		return withView(data, "verify", cache, c.logger(), func(v *image.View) (err error) {
 			res, err = control.Verify(ctx, v, req, cfg)
 			return err
 		})
-	}
+	})
 	stages.end()
 	if err != nil {
 		return err
