@@ -103,10 +103,70 @@ func (f *family) at(dir string, v meta.Version) meta.Release {
 	return f.get()
 }
 
-// dirOrigin follows the files of a data directory.
-type dirOrigin struct {
-	cfg    tap.DirConfig
+// filesOrigin follows files: nothing goes on in the background, and their
+// release is known by what they hold.
+type filesOrigin struct {
 	family family
+	newest func(context.Context) (tap.Base, error) // the metadata file to start from
+	open   func(tap.Position) (tap.Source, error)
+}
+
+// newDirOrigin follows the files of a data directory.
+func newDirOrigin(cfg tap.DirConfig) *filesOrigin {
+	o := &filesOrigin{newest: func(context.Context) (tap.Base, error) { return tap.NewestBase(cfg.Path) }}
+	o.open = func(at tap.Position) (tap.Source, error) {
+		if err := checkDir(cfg.Path, at.MetaID); err != nil {
+			return nil, err
+		}
+		cfg := cfg
+		cfg.Release = o.family.at(cfg.Path, at.Next)
+		return tap.NewDir(cfg, at)
+	}
+	return o
+}
+
+// newCopiesOrigin follows a directory of copies.
+func newCopiesOrigin(cfg tap.CopiesConfig) *filesOrigin {
+	o := &filesOrigin{newest: func(ctx context.Context) (tap.Base, error) { return tap.CopiedBase(ctx, cfg) }}
+	o.open = func(at tap.Position) (tap.Source, error) {
+		if err := checkDir(cfg.Path, at.MetaID); err != nil {
+			return nil, err
+		}
+		cfg := cfg
+		cfg.Release = o.family.at(cfg.Path, at.Next)
+		return tap.NewCopies(cfg, at)
+	}
+	return o
+}
+
+// newFileOrigin reads plain changelog files that continue a metadata file, once.
+func newFileOrigin(start string, files []string) *filesOrigin {
+	return &filesOrigin{
+		newest: func(context.Context) (tap.Base, error) { return tap.ReadBase(start) },
+		open:   func(at tap.Position) (tap.Source, error) { return tap.OpenFiles(at.Next, files...) },
+	}
+}
+
+func (o *filesOrigin) run(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (o *filesOrigin) release() string { return releaseOf(o.family.get()) }
+
+func (o *filesOrigin) resume(at tap.Position) (tap.Source, error) { return o.open(at) }
+
+func (o *filesOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
+	b, err := o.newest(ctx)
+	if err != nil {
+		return b, nil, nil, err
+	}
+	o.family.set(b.Release)
+	src, err := o.open(tap.Position{Next: b.Version, MetaID: b.MetaID})
+	if err != nil {
+		return b, nil, nil, err
+	}
+	return identify(ctx, b, src, func() {}, metaid)
 }
 
 // releaseOf is what is known of a primary of which only files are at hand. The
@@ -143,94 +203,6 @@ func checkDir(dir string, metaid uint64) error {
 		return nil
 	}
 	return err
-}
-
-// copiesOrigin follows a directory of copies.
-type copiesOrigin struct {
-	cfg    tap.CopiesConfig
-	family family
-}
-
-func (o *copiesOrigin) run(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (o *copiesOrigin) release() string { return releaseOf(o.family.get()) }
-
-func (o *copiesOrigin) resume(at tap.Position) (tap.Source, error) {
-	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
-		return nil, err
-	}
-	cfg := o.cfg
-	cfg.Release = o.family.at(cfg.Path, at.Next)
-	return tap.NewCopies(cfg, at)
-}
-
-func (o *copiesOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
-	b, err := tap.CopiedBase(ctx, o.cfg)
-	if err != nil {
-		return b, nil, nil, err
-	}
-	o.family.set(b.Release)
-	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
-	if err != nil {
-		return b, nil, nil, err
-	}
-	return identify(ctx, b, src, func() {}, metaid)
-}
-
-func (o *dirOrigin) run(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (o *dirOrigin) release() string { return releaseOf(o.family.get()) }
-
-func (o *dirOrigin) resume(at tap.Position) (tap.Source, error) {
-	if err := checkDir(o.cfg.Path, at.MetaID); err != nil {
-		return nil, err
-	}
-	cfg := o.cfg
-	cfg.Release = o.family.at(cfg.Path, at.Next)
-	return tap.NewDir(cfg, at)
-}
-
-func (o *dirOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
-	b, err := tap.NewestBase(o.cfg.Path)
-	if err != nil {
-		return b, nil, nil, err
-	}
-	o.family.set(b.Release)
-	src, err := o.resume(tap.Position{Next: b.Version, MetaID: b.MetaID})
-	if err != nil {
-		return b, nil, nil, err
-	}
-	return identify(ctx, b, src, func() {}, metaid)
-}
-
-// fileOrigin reads plain changelog files, once.
-type fileOrigin struct {
-	dirOrigin
-	files []string
-	start string
-}
-
-func (o *fileOrigin) resume(at tap.Position) (tap.Source, error) {
-	return tap.OpenFiles(at.Next, o.files...)
-}
-
-func (o *fileOrigin) base(ctx context.Context, metaid uint64) (tap.Base, tap.Source, func(), error) {
-	b, err := tap.ReadBase(o.start)
-	if err != nil {
-		return b, nil, nil, err
-	}
-	o.family.set(b.Release)
-	src, err := o.resume(tap.Position{Next: b.Version})
-	if err != nil {
-		return b, nil, nil, err
-	}
-	return identify(ctx, b, src, func() {}, metaid)
 }
 
 // errNotReady says that there is nothing to start from yet.

@@ -120,17 +120,17 @@ func New(cfg Config, conn *stream.Conn) (*Replicator, error) {
 		r.origin, r.status.live = live, live.live
 		r.status.now.Source = cfg.Primary
 	case cfg.ChangelogDir != "":
-		r.origin = &dirOrigin{cfg: tap.DirConfig{Path: cfg.ChangelogDir, Restarts: true, Event: r.status.tapEvent}}
+		r.origin = newDirOrigin(tap.DirConfig{Path: cfg.ChangelogDir, Restarts: true, Event: r.status.tapEvent})
 		r.status.now.Source = cfg.ChangelogDir
 	case cfg.MetadataDir != "":
 		copies := tap.CopiesConfig{Path: cfg.MetadataDir, Event: r.status.tapEvent}
 		if err := copies.Validate(); err != nil {
 			return nil, err
 		}
-		r.origin = &copiesOrigin{cfg: copies}
+		r.origin = newCopiesOrigin(copies)
 		r.status.now.Source = cfg.MetadataDir
 	default:
-		r.origin = &fileOrigin{files: cfg.Files, start: cfg.Base}
+		r.origin = newFileOrigin(cfg.Base, cfg.Files)
 		r.status.now.Source = fmt.Sprintf("%d changelog files", len(cfg.Files))
 	}
 	return r, nil
