@@ -33,9 +33,11 @@ func (r *stageRun) load(dir, metadata string) error {
 // files gives the changelog to an Applier, as the command replay does.
 type files struct{ *tap.Files }
 
-func (f files) Next(ctx context.Context) (apply.Batch, error) {
-	b, err := f.Files.Next(ctx)
-	return apply.Batch{Received: b.Received, Entries: replay.Clone(b.Entries)}, err
+func (f files) Next(ctx context.Context, b *apply.Batch) error {
+	read, err := f.Files.Next(ctx)
+	b.Received = read.Received
+	b.Copy(read.Entries)
+	return err
 }
 
 // replay applies the changelog to the image in dir; from reading a batch until

@@ -494,11 +494,11 @@ type streamSource struct {
 	r *stream.Reader
 }
 
-func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
+func (src streamSource) Next(ctx context.Context, into *apply.Batch) error {
 	for {
 		b, err := src.r.Next(ctx)
 		if err != nil {
-			return apply.Batch{}, err
+			return err
 		}
 		if b.Control != nil {
 			src.s.event(slog.LevelInfo, events.Epoch, fmt.Sprintf("epoch %d begins at version %d: %s, by %s",
@@ -508,10 +508,11 @@ func (src streamSource) Next(ctx context.Context) (apply.Batch, error) {
 			continue
 		}
 		src.s.setRelease(b.Release)
-		return apply.Batch{
+		*into = apply.Batch{
 			Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
 			Received: b.Received, Release: b.Release, Entries: b.Entries,
-		}, nil
+		}
+		return nil
 	}
 }
 

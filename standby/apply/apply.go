@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,12 +28,31 @@ type Batch struct {
 	Received time.Time
 	Release  string          // of the primary, "4.59.2"; empty if not known
 	Entries  []meta.RawEntry // the batch owns their memory
+	text     []byte          // what Copy copied them to
+}
+
+// Copy makes the entries of the batch copies of these, in the memory that it
+// has from before.
+func (b *Batch) Copy(entries []meta.RawEntry) {
+	n := 0
+	for _, e := range entries {
+		n += len(e.Text)
+	}
+	b.text, b.Entries = slices.Grow(b.text[:0], n), slices.Grow(b.Entries[:0], len(entries))
+	for _, e := range entries {
+		at := len(b.text)
+		b.text = append(b.text, e.Text...)
+		b.Entries = append(b.Entries, meta.RawEntry{Version: e.Version, Text: b.text[at:len(b.text):len(b.text)]})
+	}
 }
 
 // Source yields batches in version order. It returns io.EOF where there is an
 // end.
 type Source interface {
-	Next(ctx context.Context) (Batch, error)
+	// Next fills a batch, which held another one before: what was in that is
+	// not needed any more. The Source may keep memory of Entries only if it
+	// never changes it.
+	Next(ctx context.Context, b *Batch) error
 }
 
 // OpenFunc opens a Source that begins with the batch that holds a version.
@@ -183,7 +203,7 @@ func parseAhead(ctx context.Context, src Source, release meta.Release, full chan
 		}
 		p.ops.Reset()
 		p.entries = p.entries[:0]
-		p.batch, p.err = src.Next(ctx)
+		p.err = src.Next(ctx, &p.batch)
 		if p.err == nil {
 			if r := meta.ParseRelease(p.batch.Release); r != 0 {
 				release = r

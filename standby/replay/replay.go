@@ -99,20 +99,21 @@ func openSource(from meta.Version, opt Options, paths []string, res *Result) (*s
 	return &source{files: files, paths: paths, next: from, until: opt.Until, res: res, tell: opt.Progress}, nil
 }
 
-// Next returns a batch with memory of its own: the applier reads ahead.
-func (s *source) Next(ctx context.Context) (apply.Batch, error) {
+// Next copies the entries: the applier reads ahead.
+func (s *source) Next(ctx context.Context, b *apply.Batch) error {
 	if s.until != 0 && s.next >= s.until {
-		return apply.Batch{}, io.EOF
+		return io.EOF
 	}
-	b, err := s.files.Next(ctx)
+	read, err := s.files.Next(ctx)
 	if err != nil {
-		return apply.Batch{}, s.end(ctx, err)
+		return s.end(ctx, err)
 	}
-	entries := b.Entries
+	entries := read.Entries
 	if s.until != 0 {
 		entries = entries[:min(uint64(len(entries)), uint64(s.until-s.next))]
 	}
-	batch := apply.Batch{Received: b.Received, Entries: Clone(entries)}
+	b.Received = read.Received
+	b.Copy(entries)
 	s.next += meta.Version(len(entries))
 	if s.tell != nil {
 		const around = len("1234567: \n")
@@ -121,22 +122,7 @@ func (s *source) Next(ctx context.Context) (apply.Batch, error) {
 		}
 		s.tell(s.bytes)
 	}
-	return batch, nil
-}
-
-// Clone copies entries and their texts.
-func Clone(entries []meta.RawEntry) []meta.RawEntry {
-	n := 0
-	for _, e := range entries {
-		n += len(e.Text)
-	}
-	buf, out := make([]byte, 0, n), make([]meta.RawEntry, len(entries))
-	for i, e := range entries {
-		at := len(buf)
-		buf = append(buf, e.Text...)
-		out[i] = meta.RawEntry{Version: e.Version, Text: buf[at:len(buf):len(buf)]}
-	}
-	return out
+	return nil
 }
 
 // end decides on the error that the files ended with. Half a line is what a

@@ -95,20 +95,22 @@ type liveSource struct {
 	next, until meta.Version
 }
 
-func (s *liveSource) Next(ctx context.Context) (apply.Batch, error) {
+func (s *liveSource) Next(ctx context.Context, b *apply.Batch) error {
 	if s.next >= s.until {
-		return apply.Batch{}, io.EOF
+		return io.EOF
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	b, err := s.live.Next(waiting)
+	read, err := s.live.Next(waiting)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return apply.Batch{}, fmt.Errorf("the primary sends nothing after version %d, the image is at %d: is it the primary of this image?", s.next, s.until)
+		return fmt.Errorf("the primary sends nothing after version %d, the image is at %d: is it the primary of this image?", s.next, s.until)
 	}
 	if err != nil {
-		return apply.Batch{}, err
+		return err
 	}
-	entries := b.Entries[:min(uint64(len(b.Entries)), uint64(s.until-s.next))]
+	entries := read.Entries[:min(uint64(len(read.Entries)), uint64(s.until-s.next))]
 	s.next += meta.Version(len(entries))
-	return apply.Batch{Received: b.Received, Entries: replay.Clone(entries)}, nil
+	b.Received = read.Received
+	b.Copy(entries)
+	return nil
 }
