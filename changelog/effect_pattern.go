@@ -26,7 +26,7 @@ func applyPatterns(st *meta.State, ino meta.Inode, n *meta.Node, name []byte, ui
 	}
 	for _, p := range st.Patterns.Scan(0) {
 		user, group := p.UID == meta.AnyID || p.UID == uid, p.GID == meta.AnyID || p.GID == gid
-		if user && (group || hidden && p.UID == uid) && globMatch(p.Glob, name) {
+		if user && (group || hidden && p.UID == uid) && GlobMatches(p.Glob, name) {
 			return applyPattern(st, ino, n, &p)
 		}
 	}

@@ -22,16 +22,16 @@ func (d *SessionData) set(s *meta.Session, modern bool) {
 	s.MinTrash, s.MaxTrash = d.MinTrash, d.MaxTrash
 	s.MinGoal, s.MaxGoal, s.Groups = d.MinGoal, d.MaxGoal, d.Groups
 	if modern && !d.HasGroups {
-		s.MinGoal, s.MaxGoal, s.Groups = 0, 0, goalGroups(d.MinGoal, d.MaxGoal)
+		s.MinGoal, s.MaxGoal, s.Groups = 0, 0, GoalGroups(d.MinGoal, d.MaxGoal)
 	}
 	s.RootUID, s.RootGID, s.MapUID, s.MapGID = d.RootUID, d.RootGID, d.MapUID, d.MapGID
 	s.Disables = d.Disables
 	s.Info = append([]byte(nil), bytes.TrimRight(d.Info, "\x00")...)
 }
 
-// goalGroups turns the range of goals that a session could use before 4.x into
+// GoalGroups turns the range of goals that a session could use before 4.x into
 // the storage class groups it then may.
-func goalGroups(minGoal, maxGoal uint8) uint16 {
+func GoalGroups(minGoal, maxGoal uint8) uint16 {
 	groups := uint16(1)
 	for goal := uint(minGoal); goal <= uint(maxGoal); goal++ {
 		groups |= 1 << goal // beyond the sixteenth there is none

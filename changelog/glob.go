@@ -111,11 +111,11 @@ func (p globPart) find(name []byte) int {
 	return -1
 }
 
-// globMatch tells whether mfsmaster takes a name as fitting a glob. Between
+// GlobMatches tells whether mfsmaster takes a name as fitting a glob. Between
 // the first star and the last it has a fault: behind a part that it found it
 // goes on by the length of the first part, not of that one. Where that leads
 // beyond the name, what it sees there cannot be known; here nothing fits then.
-func globMatch(glob string, name []byte) bool {
+func GlobMatches(glob string, name []byte) bool {
 	if len(name) < globLeast(glob) {
 		return false
 	}

@@ -154,7 +154,7 @@ func ModernClass(id uint8, c meta.Class) meta.Class {
 
 // ModernSession makes a session of 3.x one of 4.x.
 func ModernSession(s *meta.Session) {
-	s.Groups = goalGroups(s.MinGoal, s.MaxGoal)
+	s.Groups = GoalGroups(s.MinGoal, s.MaxGoal)
 	s.MinGoal, s.MaxGoal = 0, 0
 	s.Current, s.Last = [meta.SessionCounters]uint32{}, [meta.SessionCounters]uint32{}
 }

@@ -86,7 +86,7 @@ func mounts(t *testing.T, at net.Addr) bool {
 	nc.SetDeadline(time.Now().Add(time.Minute))
 	var out wire.Encoder
 	(&wire.ClientRegister{
-		Code: wire.RegisterNewSession, Release: server.Release, Info: []byte("test\x00"), Path: []byte("/"),
+		Code: wire.RegisterNewSession, Release: wire.NewRelease(3, 0, 117), Info: []byte("test\x00"), Path: []byte("/"),
 	}).Append(&out)
 	if _, err := nc.Write(out.Buf); err != nil {
 		return false

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -126,12 +127,14 @@ func (c *Cluster) waitChunkservers(n int) error {
 }
 
 // usableChunkservers counts the lines of mfscli -SCS that have a total space. A
-// line is: title|ip|port|id|labels|version|load|maintenance|chunks|used|total|...
+// line is: title|ip|port|id|labels|version|load|maintenance|chunks|used|total|...,
+// and in 4.x has one more field behind the load.
 func usableChunkservers(list string) int {
 	count := 0
 	for line := range strings.Lines(list) {
 		fields := strings.Split(line, "|")
-		if len(fields) > 10 && strings.HasPrefix(fields[1], "10.77.") && fields[10] != "0" {
+		total := 3 + slices.IndexFunc(fields, func(f string) bool { return strings.HasPrefix(f, "maintenance_") })
+		if total > 3 && len(fields) > total && strings.HasPrefix(fields[1], "10.77.") && fields[total] != "0" {
 			count++
 		}
 	}

@@ -123,9 +123,11 @@ func (c *Class) Ratio(keep bool) uint8 {
 // Bytes of a label expression, which works on a stack: they push a label or
 // join as many of the last values as the low bits say, plus two.
 const (
-	exprLabel = 0xC0 // plus the number of the label
+	exprLabel = 0xC0 // plus the number of the label; there are 26
 	exprAnd   = 0x80
 	exprOr    = 0x40
+
+	labels = 26 // A to Z
 )
 
 // Expr turns an expression of releases before 4.x into one of Labels.Exprs.
@@ -137,7 +139,7 @@ func (m LabelMasks) Expr() string {
 			break
 		}
 		ands := 0
-		for label := range 26 {
+		for label := range labels {
 			if mask>>label&1 != 0 {
 				b = append(b, exprLabel+byte(label))
 				ands++
@@ -152,4 +154,41 @@ func (m LabelMasks) Expr() string {
 		b = append(b, exprOr+byte(ors-2))
 	}
 	return string(b)
+}
+
+// MasksOf turns an expression of Labels.Exprs back into one of releases before
+// 4.x, if they could say it.
+func MasksOf(expr string) (m LabelMasks, ok bool) {
+	top := func() byte { return expr[len(expr)-1] } // of the stack, whose end is the root
+	pop := func(op byte) (values int, ok bool) {
+		if expr == "" {
+			return 0, false
+		}
+		if top()&exprLabel != op {
+			return 1, true
+		}
+		values = int(top()&^exprLabel) + 2
+		expr = expr[:len(expr)-1]
+		return values, true
+	}
+	if expr == "" {
+		return m, true
+	}
+	ors, _ := pop(exprOr)
+	if ors > len(m) {
+		return m, false
+	}
+	for ; ors > 0; ors-- {
+		ands, ok := pop(exprAnd)
+		for ; ok && ands > 0; ands-- {
+			if ok = expr != "" && top() >= exprLabel && top() < exprLabel+labels; ok {
+				m[ors-1] |= 1 << (top() &^ exprLabel)
+				expr = expr[:len(expr)-1]
+			}
+		}
+		if !ok {
+			return m, false
+		}
+	}
+	return m, expr == ""
 }

@@ -132,7 +132,7 @@ const (
 //
 //	flags:8 type:4 mode:12 uid:32 gid:32 atime:32 mtime:32 ctime:32 nlink:32 length:64 [winattr:8]
 //
-// winattr is there for clients since 3.0.93. Before 1.7.32 the first byte is
+// winattr is there for clients since 3.0.93, but not for 4.0.0 and 4.0.1. Before 1.7.32 the first byte is
 // a letter for the type and the four bits before the mode are the flags.
 type Attr struct {
 	Flags               uint8 // old clients get the low four bits
@@ -147,7 +147,7 @@ type Attr struct {
 
 // AttrSize returns the length of the attribute block for a client.
 func AttrSize(client Release) int {
-	if client >= rel3_0_93 {
+	if both(client, rel3_0_93, rel4_0_2) {
 		return 36
 	}
 	return 35
@@ -216,7 +216,7 @@ func (a *Attr) Decode(d *Decoder, client Release) {
 	a.UID, a.GID = d.U32(), d.U32()
 	a.Atime, a.Mtime, a.Ctime = meta.Time(d.U32()), meta.Time(d.U32()), meta.Time(d.U32())
 	a.Links, a.Length, a.Winattr = d.U32(), d.U64(), 0
-	if client >= rel3_0_93 {
+	if AttrSize(client) == 36 {
 		a.Winattr = d.U8()
 	}
 }

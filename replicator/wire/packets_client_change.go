@@ -67,7 +67,7 @@ func (p *Setattr) Append(e *Encoder, client Release) {
 	e.U32(p.NewGID)
 	e.U32(uint32(p.Atime))
 	e.U32(uint32(p.Mtime))
-	if client >= rel3_0_93 {
+	if both(client, rel3_0_93, rel4_0_2) {
 		e.U8(p.Winattr)
 	}
 	e.U8(p.SuidClear)
@@ -89,7 +89,7 @@ func (p *Setattr) Decode(d *Decoder, client Release) error {
 	}
 	p.Mask, p.Mode, p.NewUID, p.NewGID = d.U8(), d.U16(), d.U32(), d.U32()
 	p.Atime, p.Mtime = meta.Time(d.U32()), meta.Time(d.U32())
-	if client >= rel3_0_93 {
+	if both(client, rel3_0_93, rel4_0_2) {
 		p.Winattr = d.U8()
 	}
 	if !old || length > 35 {
@@ -251,7 +251,7 @@ func (p *CreateFile) Decode(d *Decoder) error {
 
 // CreateReply is MATOCL_FUSE_CREATE (483).
 //
-//	msgid:32 [flags:8] inode:32 ATTR   flags (Opened* bits) for clients since 3.0.113
+//	msgid:32 [flags:8] inode:32 ATTR   flags (Opened* bits) for clients since 3.0.113 and 4.22
 type CreateReply struct {
 	MsgID uint32
 	Flags uint8
@@ -263,7 +263,7 @@ type CreateReply struct {
 func (p *CreateReply) Append(e *Encoder, client Release) {
 	e.Begin(FuseCreate.Reply())
 	e.U32(p.MsgID)
-	if client >= rel3_0_113 {
+	if both(client, rel3_0_113, rel4_22) {
 		e.U8(p.Flags)
 	}
 	e.U32(uint32(p.Inode))
@@ -273,7 +273,7 @@ func (p *CreateReply) Append(e *Encoder, client Release) {
 
 // Decode reads the answer.
 func (p *CreateReply) Decode(d *Decoder, client Release) error {
-	if p.MsgID, p.Flags = d.U32(), 0; client >= rel3_0_113 {
+	if p.MsgID, p.Flags = d.U32(), 0; both(client, rel3_0_113, rel4_22) {
 		p.Flags = d.U8()
 	}
 	p.Inode = meta.Inode(d.U32())
@@ -303,7 +303,7 @@ func (p *RemovedReply) Append(e *Encoder, t Type, client Release) {
 }
 
 func getsRemoved(client Release) bool {
-	return client >= rel4_18 || client >= rel3_0_107 && client < rel4_0
+	return both(client, rel3_0_107, rel4_18)
 }
 
 // Decode reads the answer.
@@ -433,7 +433,7 @@ func (p *Truncate) Decode(d *Decoder) error {
 
 // TruncateReply is MATOCL_FUSE_TRUNCATE (465).
 //
-//	msgid:32 [oldlength:64] ATTR   oldlength for clients since 3.0.113
+//	msgid:32 [oldlength:64] ATTR   oldlength for clients since 3.0.113 and 4.22
 type TruncateReply struct {
 	MsgID     uint32
 	OldLength uint64
@@ -444,7 +444,7 @@ type TruncateReply struct {
 func (p *TruncateReply) Append(e *Encoder, client Release) {
 	e.Begin(FuseTruncate.Reply())
 	e.U32(p.MsgID)
-	if client >= rel3_0_113 {
+	if both(client, rel3_0_113, rel4_22) {
 		e.U64(p.OldLength)
 	}
 	p.Attr.Append(e, client)
@@ -453,7 +453,7 @@ func (p *TruncateReply) Append(e *Encoder, client Release) {
 
 // Decode reads the answer.
 func (p *TruncateReply) Decode(d *Decoder, client Release) error {
-	if p.MsgID, p.OldLength = d.U32(), 0; client >= rel3_0_113 {
+	if p.MsgID, p.OldLength = d.U32(), 0; both(client, rel3_0_113, rel4_22) {
 		p.OldLength = d.U64()
 	}
 	p.Attr.Decode(d, client)

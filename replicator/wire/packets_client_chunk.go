@@ -26,15 +26,31 @@ const (
 
 	chunkForm1 = 1
 	chunkForm2 = 2
+	chunkForm3 = 3 // as 2, but parts of an erasure code instead of copies; since 4.x
 )
 
 // MaxCopies is the largest number of copies an answer tells of.
 const MaxCopies = 100
 
-// chunkForm reads the number of the form.
-func (d *Decoder) chunkForm(want uint8) {
-	if got := d.U8(); d.err == nil && got != want {
+// chunkForm reads the number of the form. It tells whether there are parts in
+// the place of copies.
+func (d *Decoder) chunkForm(want uint8) (parts bool) {
+	got := d.U8()
+	if got == chunkForm3 && want == chunkForm2 {
+		return true
+	}
+	if d.err == nil && got != want {
 		d.Fail(fmt.Errorf("chunk of form %d, want %d", got, want))
+	}
+	return false
+}
+
+// form2 appends the number of the newest form that tells of copies or parts.
+func (e *Encoder) form2(l Locations) {
+	if l.Parts() {
+		e.U8(chunkForm3)
+	} else {
+		e.U8(chunkForm2)
 	}
 }
 
@@ -49,8 +65,21 @@ type ChunkCopies struct {
 
 // Locations is a list of Location as packets hold it. It always has the
 // newest form, so that it can be kept and passed on; made by Add, or by
-// decoding an answer of that form.
+// decoding an answer of that form. One more byte at its end says that these
+// are not copies, but the parts of an erasure code, in their order.
 type Locations []byte
+
+// Parts tells whether the list is of parts.
+func (l Locations) Parts() bool { return len(l)%copySize2 == 1 }
+
+// AsParts says that the list, to which none is added any more, is of parts.
+func (l Locations) AsParts() Locations { return append(l[:len(l):len(l)], 1) }
+
+// Fits tells whether a client can read what is listed: parts are known since
+// 4.0, four of them since 4.26.
+func (l Locations) Fits(client Release) bool {
+	return !l.Parts() || client >= rel4_26 || client >= rel4_0 && l.Len() != 4
+}
 
 // Add appends a location to the list.
 func (l Locations) Add(c Location) Locations {
@@ -146,7 +175,7 @@ func (p *ChunkRequest) Decode(d *Decoder) error {
 
 // ChunkReply answers both.
 //
-//	msgid:32 form:8=2 length:64 chunk:64 version:32 N*[ip:32 port:16 release:32 labels:32]
+//	msgid:32 form:8=2 length:64 chunk:64 version:32 N*[ip:32 port:16 release:32 labels:32]   form 3: parts
 //	msgid:32 form:8=1 length:64 chunk:64 version:32 N*[ip:32 port:16 release:32]           clients before 3.0.10
 //	msgid:32 length:64 chunk:64 version:32 N*[ip:32 port:16]                               before 1.7.32
 type ChunkReply struct {
@@ -162,7 +191,7 @@ func (p *ChunkReply) Append(e *Encoder, t Type, client Release) {
 	size := copySize0
 	switch {
 	case client >= rel3_0_10:
-		e.U8(chunkForm2)
+		e.form2(p.Copies)
 		size = copySize2
 	case client >= rel1_7_32:
 		e.U8(chunkForm1)
@@ -176,10 +205,10 @@ func (p *ChunkReply) Append(e *Encoder, t Type, client Release) {
 // Decode reads the answer.
 func (p *ChunkReply) Decode(d *Decoder, client Release) error {
 	p.MsgID = d.U32()
-	size := copySize0
+	size, parts := copySize0, false
 	switch {
 	case client >= rel3_0_10:
-		d.chunkForm(chunkForm2)
+		parts = d.chunkForm(chunkForm2)
 		size = copySize2
 	case client >= rel1_7_32:
 		d.chunkForm(chunkForm1)
@@ -187,6 +216,9 @@ func (p *ChunkReply) Decode(d *Decoder, client Release) error {
 	}
 	p.Length = d.U64()
 	p.decode(d, size)
+	if parts {
+		p.Copies = p.Copies.AsParts()
+	}
 	return d.End()
 }
 

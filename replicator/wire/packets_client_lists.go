@@ -198,10 +198,12 @@ func (p *NodeRequest) Decode(d *Decoder) error {
 //	[msgid:32] kind:16=0
 //	[msgid:32] kind:16=1 next:64 N*[inode:32]
 //	[msgid:32] kind:16=2 next:64 length:64 N*[chunk:64 size:32 copies:8]
+//	[msgid:32] kind:16=3 next:64 length:64 N*[chunk:64 size:32 eighths:8]   since 4.0
 const (
-	NodeOther = 0
-	NodeDir   = 1
-	NodeFile  = 2
+	NodeOther   = 0
+	NodeDir     = 1
+	NodeFile    = 2
+	NodeEighths = 3
 )
 
 // Begin begins the answer.
@@ -231,6 +233,7 @@ type ChartRequest struct {
 	Chart         uint32
 	Sized         bool
 	Width, Height uint16 // the halves of Max for 506
+	Multi         uint8  // not 0: all series of a chart with their units are wanted; since 4.31
 }
 
 // Max returns how many entries InfoChartData asks for.
@@ -248,6 +251,9 @@ func (p *ChartRequest) Append(e *Encoder, t Type) {
 	if p.Sized {
 		e.U16(p.Width)
 		e.U16(p.Height)
+		if p.Multi != 0 {
+			e.U8(p.Multi)
+		}
 	}
 	e.End()
 }
@@ -257,6 +263,9 @@ func (p *ChartRequest) Decode(d *Decoder) error {
 	*p = ChartRequest{Chart: d.U32(), Sized: d.Len() > 0}
 	if p.Sized {
 		p.Width, p.Height = d.U16(), d.U16()
+	}
+	if d.Len() > 0 {
+		p.Multi = d.U8()
 	}
 	return d.End()
 }

@@ -17,7 +17,7 @@ type Statfs struct {
 }
 
 func statfsHasFree(client Release) bool {
-	return client >= rel4_9 || client >= rel3_0_102 && client < rel4_0
+	return both(client, rel3_0_102, rel4_9)
 }
 
 // Append appends the answer.
@@ -147,7 +147,7 @@ func (p *LookupReply) Append(e *Encoder, client Release) {
 	if client >= rel3_0_40 {
 		e.U16(p.Flags)
 		if p.Flags&LookupChunkData != 0 {
-			e.U8(chunkForm2)
+			e.form2(p.Chunk.Copies)
 			p.Chunk.append(e, copySize2)
 		}
 	}
@@ -162,8 +162,11 @@ func (p *LookupReply) Decode(d *Decoder, client Release) error {
 	if client >= rel3_0_40 {
 		p.Flags = d.U16()
 		if p.Flags&LookupChunkData != 0 {
-			d.chunkForm(chunkForm2)
+			parts := d.chunkForm(chunkForm2)
 			p.Chunk.decode(d, copySize2)
+			if parts {
+				p.Chunk.Copies = p.Chunk.Copies.AsParts()
+			}
 		}
 	}
 	return d.End()
@@ -401,7 +404,7 @@ const (
 // OpenReply is MATOCL_FUSE_OPEN (431) to clients since 1.6.9; older ones get
 // a status.
 //
-//	msgid:32 [flags:8] ATTR   flags for clients since 3.0.113
+//	msgid:32 [flags:8] ATTR   flags for clients since 3.0.113 and 4.22
 type OpenReply struct {
 	MsgID uint32
 	Flags uint8
@@ -416,7 +419,7 @@ func (p *OpenReply) Append(e *Encoder, client Release) {
 	}
 	e.Begin(FuseOpen.Reply())
 	e.U32(p.MsgID)
-	if client >= rel3_0_113 {
+	if both(client, rel3_0_113, rel4_22) {
 		e.U8(p.Flags)
 	}
 	p.Attr.Append(e, client)
@@ -429,7 +432,7 @@ func (p *OpenReply) Decode(d *Decoder, client Release) error {
 	if client < rel1_6_9 {
 		return d.onlyOK()
 	}
-	if client >= rel3_0_113 {
+	if both(client, rel3_0_113, rel4_22) {
 		p.Flags = d.U8()
 	}
 	p.Attr.Decode(d, client)

@@ -189,28 +189,40 @@ func RegisterStatus(payload []byte) (meta.Status, bool) {
 	return meta.Status(payload[0]), true
 }
 
-// AppendReconnected appends the answer to RegisterReconnect, or, with tools,
-// to RegisterTools.
+// Reconnected is the answer to RegisterReconnect, and to RegisterTools.
 //
-//	[release:32] status:8   release for RegisterReconnect of clients since 3.0.95
-func AppendReconnected(e *Encoder, tools bool, server Release, status meta.Status, client Release) {
+//	[release:32 [process:64]] status:8   release for RegisterReconnect of clients since 3.0.95 and 4.0.7, process since 4.40
+type Reconnected struct {
+	Tools   bool    // it answers RegisterTools: the status alone
+	Release Release // of the server; 0 in the form for older clients
+	Process uint64  // of the server, another one after each start; 0 in the form for older clients
+	Status  meta.Status
+}
+
+// Append appends the answer.
+func (p *Reconnected) Append(e *Encoder, client Release) {
 	e.Begin(FuseRegister.Reply())
-	if client >= rel3_0_95 && !tools {
-		e.U32(uint32(server))
+	if both(client, rel3_0_95, rel4_0_7) && !p.Tools {
+		e.U32(uint32(p.Release))
+		if client >= rel4_40 {
+			e.U64(p.Process)
+		}
 	}
-	e.U8(uint8(status))
+	e.U8(uint8(p.Status))
 	e.End()
 }
 
-// Reconnected reads the answer to RegisterReconnect; server is 0 in the form
-// for older clients.
-func Reconnected(payload []byte) (server Release, status meta.Status, err error) {
-	d := NewDecoder(payload)
-	if d.Len() == 5 {
-		server = Release(d.U32())
+// Decode reads the answer, whose length tells the client's form.
+func (p *Reconnected) Decode(d *Decoder) error {
+	*p = Reconnected{Tools: d.Len() == 1}
+	if !p.Tools {
+		p.Release = Release(d.U32())
 	}
-	status = meta.Status(d.U8())
-	return server, status, d.End()
+	if d.Len() > 1 {
+		p.Process = d.U64()
+	}
+	p.Status = meta.Status(d.U8())
+	return d.End()
 }
 
 // Bits of Session.Flags.
@@ -224,11 +236,13 @@ const (
 
 // Session is what a client is told of its new session: the answer to
 // RegisterNewSession, and with fewer fields to RegisterNewMetaSession. The
-// layout depends on the client's release, from 13 to 49 bytes:
+// layout depends on the client's release, from 13 to 57 bytes:
 //
 //	[release:32] session:32 [metaid:64] flags:8 [umask:16] rootuid:32 rootgid:32 [mapalluid:32 mapallgid:32]
-//	[mingoal:8 maxgoal:8 mintrash:32 maxtrash:32] [disables:32]
-//	[release:32] session:32 [metaid:64] flags:8 [mingoal:8 maxgoal:8 mintrash:32 maxtrash:32]
+//	[mingoal:8 maxgoal:8 mintrash:32 maxtrash:32] [disables:32] [process:64]
+//	[release:32] session:32 [metaid:64] flags:8 [mingoal:8 maxgoal:8 mintrash:32 maxtrash:32] [process:64]
+//
+// Since 4.57 groups:16 is in the place of the goals.
 type Session struct {
 	Meta               bool // answer to RegisterNewMetaSession: no umask, users or disables
 	Release            Release
@@ -239,9 +253,14 @@ type Session struct {
 	RootUID, RootGID   uint32
 	MapUID, MapGID     uint32
 	MinGoal, MaxGoal   uint8
+	Groups             uint16 // a bit for each group of storage classes that may be used
 	MinTrash, MaxTrash uint32 // seconds
 	Disables           uint32 // a bit for each operation that is refused
+	Process            uint64 // as in Reconnected
 }
+
+// hasDisables tells whether a client is told which operations are refused.
+func hasDisables(client Release) bool { return both(client, rel3_0_112, rel4_21) }
 
 // Append appends the answer.
 func (p *Session) Append(e *Encoder, client Release) {
@@ -261,13 +280,20 @@ func (p *Session) Append(e *Encoder, client Release) {
 		p.appendUsers(e, client)
 	}
 	if client >= rel1_6_26 {
-		e.U8(p.MinGoal)
-		e.U8(p.MaxGoal)
+		if client >= rel4_57 {
+			e.U16(p.Groups)
+		} else {
+			e.U8(p.MinGoal)
+			e.U8(p.MaxGoal)
+		}
 		e.U32(p.MinTrash)
 		e.U32(p.MaxTrash)
 	}
-	if client >= rel3_0_112 && !p.Meta {
+	if hasDisables(client) && !p.Meta {
 		e.U32(p.Disables)
+	}
+	if client >= rel4_40 {
+		e.U64(p.Process)
 	}
 	e.End()
 }
@@ -306,11 +332,18 @@ func (p *Session) Decode(d *Decoder, client Release) error {
 		}
 	}
 	if client >= rel1_6_26 {
-		p.MinGoal, p.MaxGoal = d.U8(), d.U8()
+		if client >= rel4_57 {
+			p.Groups = d.U16()
+		} else {
+			p.MinGoal, p.MaxGoal = d.U8(), d.U8()
+		}
 		p.MinTrash, p.MaxTrash = d.U32(), d.U32()
 	}
-	if client >= rel3_0_112 && !p.Meta {
+	if hasDisables(client) && !p.Meta {
 		p.Disables = d.U32()
+	}
+	if client >= rel4_40 {
+		p.Process = d.U64()
 	}
 	return d.End()
 }

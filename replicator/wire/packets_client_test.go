@@ -196,8 +196,8 @@ var clientForms = []clientForm{
 	plain[MasterInfo](InfoMaster.Reply()),
 	plain[ModuleInfo](InfoModule.Reply()),
 	entry("501 entry", InfoServers.Reply(), (*ServerInfo).Decode, (*ServerInfo).Append),
-	entryMode("509 entry", InfoSessions.Reply(), 5, (*SessionInfo).Decode, (*SessionInfo).Append),
-	entryMode("521 entry", InfoExports.Reply(), 4, (*ExportInfo).Decode, (*ExportInfo).Append),
+	entryMode("509 entry", InfoSessions.Reply(), 6, (*SessionInfo).Decode, (*SessionInfo).Append),
+	entryMode("521 entry", InfoExports.Reply(), 5, (*ExportInfo).Decode, (*ExportInfo).Append),
 	entry("519 entry", InfoQuotas.Reply(), (*QuotaInfo).Decode, (*QuotaInfo).Append),
 	entry("537 entry", InfoPaths.Reply(), (*PathsOfInode).Decode, (*PathsOfInode).Append),
 	entry("543 entry", InfoClasses.Reply(), (*ClassInfo).Decode, (*ClassInfo).Append),
@@ -213,6 +213,39 @@ var clientForms = []clientForm{
 	plain[ChangeClass](ClassChange),
 	plain[ClassReply](ClassChange.Reply()),
 	plain[ListClasses](ClassList),
+	entryMode("361 modern entry", ClassList.Reply(), 1, func(c *ModernClass, d *Decoder, _ uint8) error { return c.Decode(d, NewestClassForm) },
+		func(c *ModernClass, e *Encoder, _ uint8) { c.Append(e, NewestClassForm) }),
+	entryMode("361 first modern entry", ClassList.Reply(), 1, func(c *ModernClass, d *Decoder, _ uint8) error { return c.Decode(d, OldestModernForm) },
+		func(c *ModernClass, e *Encoder, _ uint8) { c.Append(e, OldestModernForm) }),
+	entry("549 entry", InfoPatterns.Reply(), (*PatternInfo).Decode, (*PatternInfo).Append),
+	trashList(TrashList), trashList(SustainedList),
+	plain[PathRequest](PathLookup),
+	released[PathReply](PathLookup.Reply()),
+	{FuseRegister.Reply(), "401 wire.Reconnected",
+		func(b []byte, _ Release) (any, error) {
+			p := &Reconnected{}
+			return p, p.Decode(NewDecoder(b))
+		},
+		func(e *Encoder, p any, _ Release) {
+			r, c := p.(*Reconnected), rel3_0_95
+			if r.Process != 0 {
+				c = rel4_40
+			}
+			r.Append(e, c)
+		}},
+	{InfoServers.Reply(), "501 modern entry", modernServers.decode, modernServers.append},
+}
+
+// modernServers is the form of chunkservers since 4.26.
+var modernServers = entry("", InfoServers.Reply(), func(p *ServerInfo, d *Decoder) error { p.Modern = true; return p.Decode(d) }, (*ServerInfo).Append)
+
+func trashList(t Type) clientForm {
+	return clientForm{t, formName[TrashListRequest](t),
+		func(b []byte, _ Release) (any, error) {
+			p := &TrashListRequest{}
+			return p, p.Decode(NewDecoder(b), t)
+		},
+		func(e *Encoder, p any, _ Release) { p.(*TrashListRequest).Append(e, t) }}
 }
 
 func formOf(t testing.TB, name string) clientForm {
@@ -232,7 +265,8 @@ var clientReleases = []Release{
 	NewRelease(1, 6, 22), NewRelease(1, 6, 25), NewRelease(1, 6, 27), NewRelease(1, 7, 31), NewRelease(2, 0, 91),
 	NewRelease(3, 0, 8), NewRelease(3, 0, 10), NewRelease(3, 0, 29), NewRelease(3, 0, 40), NewRelease(3, 0, 74),
 	NewRelease(3, 0, 92), NewRelease(3, 0, 94), NewRelease(3, 0, 106), NewRelease(3, 0, 111), NewRelease(3, 0, 112),
-	NewRelease(4, 0, 0), NewRelease(4, 59, 2),
+	NewRelease(4, 0, 0), NewRelease(4, 0, 2), NewRelease(4, 0, 7), NewRelease(4, 9, 0), NewRelease(4, 18, 0),
+	NewRelease(4, 21, 0), NewRelease(4, 22, 0), NewRelease(4, 40, 0), NewRelease(4, 51, 0), NewRelease(4, 57, 0), NewRelease(4, 59, 2),
 }
 
 var (

@@ -8,18 +8,30 @@ import (
 
 // Check is CLTOMA_FUSE_CHECK (440).
 //
-//	msgid:32 inode:32 [index:32]
+//	msgid:32 [mode:8] inode:32 [index:32]   mode, and so one byte more, since 4.x
 type Check struct {
 	MsgID    uint32
+	Mode     uint8 // Check* modes; 0 is the form before 4.x
 	Inode    meta.Inode
 	HasIndex bool // asks for the copies of one chunk, else for counts of all
 	Index    uint32
 }
 
+// Modes of a Check, which choose the form of the answer.
+const (
+	CheckParts   = 1 // with an index: copies have the number of their part
+	CheckStored  = 2 // without: counts by what is stored, in one byte
+	CheckStored4 = 3 // in two bytes, with erasure codes of four parts
+	CheckTime    = 4 // as CheckParts, with the time of change
+)
+
 // Append appends the request.
 func (p *Check) Append(e *Encoder) {
 	e.Begin(FuseCheck)
 	e.U32(p.MsgID)
+	if p.Mode != 0 {
+		e.U8(p.Mode)
+	}
 	e.U32(uint32(p.Inode))
 	if p.HasIndex {
 		e.U32(p.Index)
@@ -29,11 +41,51 @@ func (p *Check) Append(e *Encoder) {
 
 // Decode reads the request.
 func (p *Check) Decode(d *Decoder) error {
-	*p = Check{MsgID: d.U32(), Inode: meta.Inode(d.U32()), HasIndex: d.Len() > 0}
-	if p.HasIndex {
+	*p = Check{MsgID: d.U32()}
+	if d.Len()%4 == 1 {
+		p.Mode = d.U8()
+	}
+	p.Inode = meta.Inode(d.U32())
+	if p.HasIndex = d.Len() > 0; p.HasIndex {
 		p.Index = d.U32()
 	}
 	return d.End()
+}
+
+// Known tells whether there is an answer to a request of this form and mode.
+func (p *Check) Known() bool {
+	switch p.Mode {
+	case CheckParts, CheckTime:
+		return p.HasIndex
+	case CheckStored, CheckStored4:
+		return !p.HasIndex
+	}
+	return p.Mode == 0
+}
+
+// AppendStored appends the answer to a request of mode CheckStored or
+// CheckStored4 of which it is only known how many chunks there are, all without
+// a copy, and how many slots have no chunk:
+//
+//	msgid:32 N*[stored:8 count:32]   with CheckStored4 stored:16
+//
+// stored is 0 for a chunk that is not there, 1 for none, and else 2 plus the
+// copies plus 11 times the parts of an erasure code.
+func (p *Check) AppendStored(e *Encoder, without, holes uint32) {
+	e.Begin(FuseCheck.Reply())
+	e.U32(p.MsgID)
+	for stored, n := range [...]uint32{1: holes, 2: without} {
+		if n == 0 {
+			continue
+		}
+		if p.Mode == CheckStored4 {
+			e.U16(uint16(stored))
+		} else {
+			e.U8(uint8(stored))
+		}
+		e.U32(n)
+	}
+	e.End()
 }
 
 // CheckReply is MATOCL_FUSE_CHECK (441) to a request without index.
@@ -368,10 +420,11 @@ func (p *QuotaControl) Decode(d *Decoder) error {
 
 // QuotaReply is MATOCL_FUSE_QUOTACONTROL (477).
 //
-//	msgid:32 flags:8 [grace:32] LIMITS LIMITS LIMITS   grace for clients since 3.0.9
+//	msgid:32 flags:8 [default:8] [grace:32] LIMITS LIMITS LIMITS   grace for clients since 3.0.9, default since 4.51
 type QuotaReply struct {
 	MsgID            uint32
 	Flags            uint8
+	Default          uint8  // 1: Grace is that of the master's configuration
 	Grace            uint32 // seconds
 	Soft, Hard, Used Limits
 }
@@ -381,6 +434,9 @@ func (p *QuotaReply) Append(e *Encoder, client Release) {
 	e.Begin(FuseQuotaControl.Reply())
 	e.U32(p.MsgID)
 	e.U8(p.Flags)
+	if client >= rel4_51 {
+		e.U8(p.Default)
+	}
 	if client >= rel3_0_9 {
 		e.U32(p.Grace)
 	}
@@ -393,6 +449,9 @@ func (p *QuotaReply) Append(e *Encoder, client Release) {
 // Decode reads the answer.
 func (p *QuotaReply) Decode(d *Decoder, client Release) error {
 	*p = QuotaReply{MsgID: d.U32(), Flags: d.U8()}
+	if client >= rel4_51 {
+		p.Default = d.U8()
+	}
 	if client >= rel3_0_9 {
 		p.Grace = d.U32()
 	}

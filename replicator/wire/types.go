@@ -12,6 +12,7 @@ const (
 	VersionReply   Type = 11 // ANTOAN_VERSION, since 2.0
 	GetConfig      Type = 80 // ANTOAN_GET_CONFIG, since 3.0
 	ConfigValue    Type = 81 // ANTOAN_CONFIG_VALUE, since 3.0
+	GetConfigFile  Type = 82 // ANTOAN_GET_CONFIG_FILE, since 4.x; the answer has the next number
 )
 
 // Packets of the metalogger port (TCP 9419).
@@ -38,6 +39,7 @@ var typeNames = map[Type]string{
 	VersionReply:       "ANTOAN_VERSION",
 	GetConfig:          "ANTOAN_GET_CONFIG",
 	ConfigValue:        "ANTOAN_CONFIG_VALUE",
+	GetConfigFile:      "ANTOAN_GET_CONFIG_FILE",
 	MetaloggerRegister: "ANTOMA_REGISTER",
 	MetachangesLog:     "MATOAN_METACHANGES_LOG",
 	MasterAck:          "MATOAN_MASTER_ACK",

@@ -10,6 +10,16 @@ const (
 	ClassRename    Type = 358 // CLTOMA_SCLASS_RENAME
 	ClassList      Type = 360 // CLTOMA_SCLASS_LIST
 
+	// Since 4.x.
+	PatternAdd    Type = 370
+	PatternDelete Type = 372
+	PatternList   Type = 374
+	TrashList     Type = 380
+	TrashRecover  Type = 382
+	TrashRemove   Type = 384
+	SustainedList Type = 388
+	PathLookup    Type = 390
+
 	FuseRegister         Type = 400
 	FuseStatfs           Type = 402
 	FuseAccess           Type = 404
@@ -67,6 +77,8 @@ const (
 	FuseLengthChanged    Type = 703 // MATOCL_FUSE_FLENG_HAS_CHANGED, unasked
 	FuseTimeSync         Type = 704
 	FuseForgetChunks     Type = 706 // MATOCL_FUSE_INVALIDATE_CHUNK_CACHE, unasked
+	FuseOpData           Type = 710 // what a mount did, without an answer; since 4.x
+	FuseWorkFlags        Type = 711 // CLTOMA_FUSE_WFLAGS, without an answer; since 4.x
 
 	InfoServers     Type = 500        // CLTOMA_CSERV_LIST
 	InfoMonotonic   Type = 502        // CLTOAN_MONOTONIC_DATA
@@ -90,6 +102,10 @@ const (
 	InfoClasses     Type = 542        // CLTOMA_SCLASS_INFO
 	InfoMissing     Type = 544        // CLTOMA_MISSING_CHUNKS
 	InfoNode        Type = 546        // CLTOMA_NODE_INFO
+	InfoPatterns    Type = 548        // CLTOMA_PATTERN_INFO, since 4.x as those below
+	InfoInstance    Type = 550        // CLTOMA_INSTANCE_NAME
+	FullDirectory   Type = 552        // CLTOMA_FULL_DIRECTORY_DATA
+	SetAllOfNode    Type = 554        // CLTOMA_SET_ALL_NODE_ATTRIBUTES
 	ClientMaxLength      = 50_000_000 // bytes of payload, both directions (CLTOMA_MAXPACKETSIZE, MATOCL_MAXPACKETSIZE)
 )
 
@@ -121,6 +137,18 @@ const (
 	rel3_0_112 Release = 3<<16 | 0<<8 | 2*112
 	rel3_0_113 Release = 3<<16 | 0<<8 | 2*113
 	rel4_0     Release = 4 << 16
+	rel4_0_2   Release = 4<<16 | 0<<8 | 2*2
+	rel4_0_7   Release = 4<<16 | 0<<8 | 2*7
 	rel4_9     Release = 4<<16 | 9<<8
 	rel4_18    Release = 4<<16 | 18<<8
+	rel4_21    Release = 4<<16 | 21<<8
+	rel4_22    Release = 4<<16 | 22<<8
+	rel4_26    Release = 4<<16 | 26<<8
+	rel4_40    Release = 4<<16 | 40<<8
+	rel4_51    Release = 4<<16 | 51<<8
+	rel4_57    Release = 4<<16 | 57<<8
 )
+
+// both tells whether a release has what came into 3.x and, for 4.x was already
+// there, into 4.x at another release.
+func both(r, in3, in4 Release) bool { return r >= in4 || r >= in3 && r < rel4_0 }

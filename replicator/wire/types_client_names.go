@@ -5,6 +5,9 @@ package wire
 var clientTypeNames = map[Type]string{
 	ClassCreate: "CLTOMA_SCLASS_CREATE", ClassChange: "CLTOMA_SCLASS_CHANGE", ClassDelete: "CLTOMA_SCLASS_DELETE",
 	ClassDuplicate: "CLTOMA_SCLASS_DUPLICATE", ClassRename: "CLTOMA_SCLASS_RENAME", ClassList: "CLTOMA_SCLASS_LIST",
+	PatternAdd: "CLTOMA_PATTERN_ADD", PatternDelete: "CLTOMA_PATTERN_DELETE", PatternList: "CLTOMA_PATTERN_LIST",
+	TrashList: "CLTOMA_TRASH_LIST", TrashRecover: "CLTOMA_TRASH_RECOVER", TrashRemove: "CLTOMA_TRASH_REMOVE",
+	SustainedList: "CLTOMA_SUSTAINED_LIST", PathLookup: "CLTOMA_PATH_LOOKUP",
 
 	FuseRegister: "CLTOMA_FUSE_REGISTER", FuseStatfs: "CLTOMA_FUSE_STATFS", FuseAccess: "CLTOMA_FUSE_ACCESS",
 	FuseLookup: "CLTOMA_FUSE_LOOKUP", FuseGetattr: "CLTOMA_FUSE_GETATTR", FuseSetattr: "CLTOMA_FUSE_SETATTR",
@@ -35,7 +38,9 @@ var clientTypeNames = map[Type]string{
 	ServerCommand: "CLTOMA_CSSERV_COMMAND", SessionCommand: "CLTOMA_SESSION_COMMAND", InfoMemory: "CLTOMA_MEMORY_INFO",
 	InfoModule: "CLTOAN_MODULE_INFO", InfoOpenFiles: "CLTOMA_LIST_OPEN_FILES", InfoLocks: "CLTOMA_LIST_ACQUIRED_LOCKS",
 	InfoPaths: "CLTOMA_MASS_RESOLVE_PATHS", InfoClasses: "CLTOMA_SCLASS_INFO", InfoMissing: "CLTOMA_MISSING_CHUNKS",
-	InfoNode: "CLTOMA_NODE_INFO",
+	InfoNode: "CLTOMA_NODE_INFO", InfoPatterns: "CLTOMA_PATTERN_INFO", InfoInstance: "CLTOMA_INSTANCE_NAME",
+	FullDirectory: "CLTOMA_FULL_DIRECTORY_DATA", SetAllOfNode: "CLTOMA_SET_ALL_NODE_ATTRIBUTES",
+	FuseOpData: "CLTOMA_FUSE_OPDATA", FuseWorkFlags: "CLTOMA_FUSE_WFLAGS",
 }
 
 // clientTypeName returns the name of a request of the client port, or of the

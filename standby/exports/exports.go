@@ -1,7 +1,7 @@
 // Package exports reads mfsexports.cfg and decides by it what a client may do,
 // as mfsmaster 3.0.117 does: the same lines are refused, the same line wins,
-// and the checksum is the same. It is pure but for looking up the names of
-// users and groups.
+// and the checksum is the same. The options of 4.59.2 are known too. It is pure
+// but for looking up the names of users and groups.
 package exports
 
 import (
@@ -22,6 +22,7 @@ type Grant struct {
 	RootUID, RootGID   uint32
 	MapUID, MapGID     uint32
 	MinGoal, MaxGoal   uint8
+	Groups             uint16 // of storage classes, one bit each: what 4.x has in place of goals
 	MinTrash, MaxTrash uint32 // seconds
 	Disables           changelog.Disable
 }
@@ -38,6 +39,9 @@ type Export struct {
 	Grant
 
 	rootMapped bool
+	hasGoals   bool // the line itself says so
+	hasGroups  bool
+	newer      bool // has what 3.0.117 does not know
 }
 
 // List is the lines of a file in their order. The nil List exports nothing.
@@ -157,6 +161,9 @@ func (e *Export) checksum() uint64 {
 	b = binary.BigEndian.AppendUint16(b, e.Umask)
 	for _, v := range []uint32{e.MinTrash, e.MaxTrash, e.RootUID, e.RootGID, e.MapUID, e.MapGID, uint32(e.Disables)} {
 		b = binary.BigEndian.AppendUint32(b, v)
+	}
+	if e.newer {
+		b = binary.BigEndian.AppendUint16(b, e.Groups)
 	}
 	crc := crc32.Update(^uint32(0), crc32.IEEETable, b)
 	murmur := murmur3(b, 0)

@@ -38,7 +38,7 @@ func parse(t testing.TB, text string) (*List, []string) {
 func TestParse(t *testing.T) {
 	base := Export{
 		To:    math.MaxUint32,
-		Grant: Grant{Flags: changelog.SessionReadOnly, MinGoal: 1, MaxGoal: 9, MaxTrash: math.MaxUint32, RootUID: 999, RootGID: 999, MapUID: 999, MapGID: 999},
+		Grant: Grant{Flags: changelog.SessionReadOnly, MinGoal: 1, MaxGoal: 9, Groups: math.MaxUint16, MaxTrash: math.MaxUint32, RootUID: 999, RootGID: 999, MapUID: 999, MapGID: 999},
 	}
 	with := func(f func(*Export)) *Export { e := base; f(&e); return &e }
 	for _, tc := range []struct {
@@ -71,7 +71,14 @@ func TestParse(t *testing.T) {
 		}), 0},
 		{"limits", "* / mingoal=2,maxgoal=3,mintrashtime=1h30m,maxtrashtime=1w,umask=0027,minversion=2.1", with(func(e *Export) {
 			e.MinGoal, e.MaxGoal, e.MinTrash, e.MaxTrash, e.Umask, e.MinVersion = 2, 3, 5400, 604800, 0o27, 0x020100
+			e.Groups, e.hasGoals = 1<<0|1<<2|1<<3, true
 		}), 0},
+		{"options of 4.x", "* / sclassgroups=0:3,sclassgroups=15,mintrashretention=1h,maxtrashretention=2h", with(func(e *Export) {
+			e.Groups, e.MinTrash, e.MaxTrash, e.hasGroups, e.newer = 1<<0|1<<3|1<<15, 3600, 7200, true, true
+		}), 0},
+		{"no groups", "* / sclassgroups=-", with(func(e *Export) { e.Groups, e.hasGroups, e.newer = 0, true, true }), 0},
+		{"group out of range", "* / sclassgroups=16", nil, 1},
+		{"list of groups cut off", "* / sclassgroups=1:", nil, 1},
 		{"goals crossed", "* / mingoal=3,maxgoal=2", nil, 1},
 		{"trash times crossed", "* / maxtrashtime=1m,mintrashtime=61", nil, 1},
 		{"units in disorder", "* / mintrashtime=1m1h", nil, 1},

@@ -30,7 +30,7 @@ type Names interface {
 func Parse(r io.Reader, names Names) (l *List, warnings []string, err error) {
 	p := parser{names: names, defaults: Export{
 		Grant: Grant{
-			Flags: changelog.SessionReadOnly, MinGoal: 1, MaxGoal: 9, MaxTrash: math.MaxUint32,
+			Flags: changelog.SessionReadOnly, MinGoal: 1, MaxGoal: 9, Groups: math.MaxUint16, MaxTrash: math.MaxUint32,
 			RootUID: 999, RootGID: 999, MapUID: 999, MapGID: 999,
 		},
 	}}
@@ -115,6 +115,7 @@ func cleanPath(path string) string {
 
 // options parses the list of options onto e.
 func (p *parser) options(e *Export, list string) error {
+	e.hasGoals, e.hasGroups = false, false
 	for option := range strings.SplitSeq(list, ",") {
 		option = strings.Trim(option, " \t")
 		name, value, hasValue := strings.Cut(option, "=")
@@ -130,6 +131,9 @@ func (p *parser) options(e *Export, list string) error {
 		if err := set.set(p, e, value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if e.hasGoals { // whatever groups are given
+		e.Groups = changelog.GoalGroups(e.MinGoal, e.MaxGoal)
 	}
 	if e.Flags&changelog.SessionMapAll != 0 && !e.rootMapped {
 		e.RootUID, e.RootGID = e.MapUID, e.MapGID
@@ -171,9 +175,14 @@ var optionTable = map[string]option{
 	"umask":          {value: true, set: setUmask},
 	"mingoal":        {value: true, set: setMinGoal},
 	"maxgoal":        {value: true, set: setMaxGoal},
+	"sclassgroups":   {value: true, set: setGroups},
 	"mintrashtime":   {value: true, set: setMinTrash},
 	"maxtrashtime":   {value: true, set: setMaxTrash},
 	"disable":        {value: true, noMeta: true, set: setDisable},
+
+	// The names in 4.x.
+	"mintrashretention": {value: true, set: setMinTrash},
+	"maxtrashretention": {value: true, set: setMaxTrash},
 }
 
 func setMapRoot(p *parser, e *Export, v string) (err error) {
@@ -278,10 +287,30 @@ func setGoal(e *Export, at *uint8, v string) error {
 	if len(v) != 1 || v[0] < '1' || v[0] > '9' {
 		return fmt.Errorf("%q is no goal of 1 to 9", v)
 	}
-	*at = v[0] - '0'
+	*at, e.hasGoals = v[0]-'0', true
 	if e.MinGoal > e.MaxGoal {
 		return errors.New("mingoal is above maxgoal")
 	}
+	return nil
+}
+
+// setGroups takes "-" for none, or numbers below 16 with colons between. Several
+// of these add up.
+func setGroups(_ *parser, e *Export, v string) error {
+	var groups uint16
+	if v != "-" {
+		for text := range strings.SplitSeq(v, ":") {
+			n, ok := octet(text)
+			if !ok || n > 15 {
+				return fmt.Errorf("%q is no list of storage class groups of the form 0:3:15", v)
+			}
+			groups |= 1 << n
+		}
+	}
+	if e.hasGroups {
+		groups |= e.Groups
+	}
+	e.Groups, e.hasGroups, e.newer = groups, true, true
 	return nil
 }
 

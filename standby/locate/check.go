@@ -27,6 +27,21 @@ func (l *Locator) CheckChunk(ctx context.Context, ino meta.Inode, index uint32) 
 	return reply.Copies, status
 }
 
+// CheckModern asks the primary with a mode, which masters before 4.x do not
+// know: for those the status is EINVAL. The answer is behind its message id, and
+// the caller's.
+func (l *Locator) CheckModern(ctx context.Context, p wire.Check) (answer []byte, status meta.Status) {
+	if link := l.link.Load(); link != nil && link.release < wire.NewRelease(4, 0, 0) {
+		return nil, meta.EINVAL
+	}
+	status = l.check(ctx, &p, func(d *wire.Decoder, _ wire.Release) error {
+		d.U32()
+		answer = d.Rest()
+		return d.Err()
+	})
+	return answer, status
+}
+
 // check asks one question and has decode read its answer. Without a primary,
 // and after an answer that cannot be, the status is statusAgain.
 func (l *Locator) check(ctx context.Context, p *wire.Check, decode func(*wire.Decoder, wire.Release) error) meta.Status {

@@ -55,8 +55,9 @@ type Config struct {
 }
 
 // release is the client that the primary is told. It decides about the form of
-// answers, together with the primary's own release.
-var release = wire.NewRelease(3, 0, 117)
+// answers, together with the primary's own release. Parts of erasure codes are
+// told to clients of 4.x only.
+var release = wire.NewRelease(4, 59, 2)
 
 // askTime is longer than a master holds back what is asked about a chunk that
 // is being written.

@@ -113,7 +113,7 @@ func (p *primary) register(e *wire.Encoder, d *wire.Decoder, random *[32]byte) {
 		if !p.sessions[r.Session] || r.MetaID != p.metaid {
 			status = meta.EBADSESSIONID
 		}
-		wire.AppendReconnected(e, false, p.release, status, r.Release)
+		(&wire.Reconnected{Release: p.release, Status: status}).Append(e, min(p.release, r.Release))
 	case p.refuse != meta.OK:
 		wire.AppendRegisterStatus(e, p.refuse)
 	case p.password != "":

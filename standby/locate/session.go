@@ -196,11 +196,14 @@ func (l *Locator) reconnect(k *link) (wire.Release, meta.Status, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	primary, status, err := wire.Reconnected(payload)
-	if primary == 0 { // masters before 3.0.95 do not say
-		primary = wire.NewRelease(3, 0, 94)
+	var answer wire.Reconnected
+	if err := answer.Decode(wire.NewDecoder(payload)); err != nil {
+		return 0, 0, fmt.Errorf("reading the primary's answer to a registration: %w", err)
 	}
-	return primary, status, err
+	if answer.Release == 0 { // masters before 3.0.95 do not say
+		answer.Release = wire.NewRelease(3, 0, 94)
+	}
+	return answer.Release, answer.Status, nil
 }
 
 // newSession registers. A session that the primary only knows from its
@@ -260,6 +263,7 @@ func (l *Locator) metaID() uint64 {
 // do not know the forms of clients newer than they are.
 var sessionForm = map[int]wire.Release{
 	35: wire.NewRelease(1, 6, 26), 43: wire.NewRelease(3, 0, 11), 45: wire.NewRelease(3, 0, 72), 49: wire.NewRelease(3, 0, 112),
+	57: wire.NewRelease(4, 57, 0), // 4.40 has the same length, and goals where 4.57 has groups, which nobody reads here
 }
 
 // passcode answers the primary's random bytes.

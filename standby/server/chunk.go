@@ -88,8 +88,7 @@ func (c *conn) locate(p *wire.ChunkRequest, answer *wire.ChunkReply) meta.Status
 	case ok && status != meta.OK:
 		c.status(wire.FuseReadChunk, p.MsgID, status)
 	case ok:
-		answer.Copies = copies
-		answer.Append(&c.out, wire.FuseReadChunk, c.release)
+		appendCopies(&c.out, answer, copies, c.release)
 	case c.srv.locating.Add(1) > maxLocates:
 		c.srv.locating.Add(-1)
 		c.status(wire.FuseReadChunk, p.MsgID, statusAgain)
@@ -112,10 +111,20 @@ func (c *conn) answerLocated(p *wire.ChunkRequest, reply *wire.ChunkReply) {
 	if status != meta.OK {
 		wire.AppendStatus(&e, wire.FuseReadChunk, p.MsgID, status)
 	} else {
-		reply.Copies = copies
-		reply.Append(&e, wire.FuseReadChunk, c.release)
+		appendCopies(&e, reply, copies, c.release)
 	}
 	c.post(e.Buf)
+}
+
+// appendCopies answers with the copies of a chunk, unless these are parts of an
+// erasure code that the client is too old for.
+func appendCopies(e *wire.Encoder, reply *wire.ChunkReply, copies wire.Locations, client wire.Release) {
+	if !copies.Fits(client) {
+		wire.AppendStatus(e, wire.FuseReadChunk, reply.MsgID, statusIO)
+		return
+	}
+	reply.Copies = copies
+	reply.Append(e, wire.FuseReadChunk, client)
 }
 
 // retry tries the parked requests again; it runs under the image's lock.
@@ -147,7 +156,7 @@ func (c *conn) onlyChunk(n *meta.Node, out *wire.ChunkCopies) bool {
 		return false
 	}
 	copies, status, ok := c.srv.cfg.Locator.Cached(n.Chunk0, ch.Version)
-	if !ok || status != meta.OK {
+	if !ok || status != meta.OK || !copies.Fits(c.release) {
 		return false
 	}
 	out.Chunk, out.Version, out.Copies = n.Chunk0, ch.Version, copies
@@ -169,6 +178,8 @@ func (c *conn) check() error {
 		return c.status(wire.FuseCheck, p.MsgID, meta.EPERM)
 	case p.HasIndex && p.Index > meta.MaxIndex:
 		return c.status(wire.FuseCheck, p.MsgID, meta.EINDEXTOOBIG)
+	case !p.Known():
+		return c.status(wire.FuseCheck, p.MsgID, meta.EINVAL)
 	}
 	return c.checkCopies(&p, ino, &n)
 }
@@ -182,6 +193,9 @@ type Checker interface {
 	// CheckChunk returns all copies of one chunk of a file, seven bytes each as
 	// wire.CheckedChunk has them.
 	CheckChunk(ctx context.Context, ino meta.Inode, index uint32) (copies []byte, status meta.Status)
+	// CheckModern returns the primary's answer to a request with a mode, as it
+	// is behind the message id. The status is EINVAL if the primary knows no modes.
+	CheckModern(ctx context.Context, p wire.Check) (answer []byte, status meta.Status)
 }
 
 // checkCopies answers from the Checker in a goroutine of its own, or with what
@@ -199,14 +213,20 @@ func (c *conn) checkCopies(p *wire.Check, ino meta.Inode, n *meta.Node) error {
 	}
 	checker, ok := c.srv.cfg.Locator.(Checker)
 	if !ok || n.Used == 0 {
-		if p.HasIndex {
+		switch {
+		case p.HasIndex:
 			one.Begin(&c.out)
+			if p.Mode == wire.CheckTime {
+				c.out.U32(0)
+			}
 			c.out.End()
-			return nil
+		case p.Mode != 0:
+			p.AppendStored(&c.out, n.Used, n.Slots-n.Used)
+		default:
+			answer := wire.CheckReply{MsgID: p.MsgID}
+			answer.Counts[0], answer.Counts[11] = n.Used, n.Slots-n.Used
+			answer.Append(&c.out, c.release)
 		}
-		answer := wire.CheckReply{MsgID: p.MsgID}
-		answer.Counts[0], answer.Counts[11] = n.Used, n.Slots-n.Used
-		answer.Append(&c.out, c.release)
 		return nil
 	}
 	if c.srv.locating.Add(1) > maxLocates {
@@ -229,6 +249,18 @@ func (c *conn) checkCopies(p *wire.Check, ino meta.Inode, n *meta.Node) error {
 }
 
 func askChecker(ctx context.Context, from Checker, e *wire.Encoder, p *wire.Check, ino meta.Inode, one *wire.CheckedChunk, client wire.Release) meta.Status {
+	if p.Mode != 0 {
+		ask := *p
+		ask.Inode = ino
+		answer, status := from.CheckModern(ctx, ask)
+		if status == meta.OK {
+			e.Begin(wire.FuseCheck.Reply())
+			e.U32(p.MsgID)
+			e.Bytes(answer)
+			e.End()
+		}
+		return status
+	}
 	if !p.HasIndex {
 		counts, status := from.CheckFile(ctx, ino)
 		if status == meta.OK {

@@ -58,11 +58,12 @@ type conn struct {
 	lead *leader.Leader // nil: changes are refused
 	turn *leader.Turn   // nil: the request at hand only reads
 
-	state   connState
-	release wire.Release // of the client; 0 before it registered
-	ses     *session
-	random  [32]byte // what a password was asked for with
-	closing bool     // when the answers are sent
+	state             connState
+	client, announced wire.Release // of the client, and what it was told of the server; 0 before it registered
+	release           wire.Release // the older one of these, whose forms both speak
+	ses               *session
+	random            [32]byte // what a password was asked for with
+	closing           bool     // when the answers are sent
 
 	// What a batch of requests sees.
 	img    *image.Image
@@ -362,6 +363,9 @@ func (c *conn) answer(st *meta.State, pos image.Position) error {
 	if pos.Version < c.seen {
 		return errOlder
 	}
+	if c.announced != 0 && c.announced != announced(st) {
+		return errUpgraded
+	}
 	c.st, c.pos, c.seen = st, pos, pos.Version
 	if len(c.parked) > 0 {
 		c.retry()
@@ -382,6 +386,10 @@ func (c *conn) unready() error {
 // errOlder ends a connection whose client has seen a newer state than the
 // image has now: it comes again.
 var errOlder = errors.New("the image went back")
+
+// errUpgraded ends a connection whose client was told another release: it
+// registers again.
+var errUpgraded = errors.New("the primary has another release now")
 
 // errUnready ends a connection that asks for what cannot be answered now.
 var errUnready = errors.New("the image cannot be shown now")

@@ -150,7 +150,7 @@ func FuzzHandlers(f *testing.F) {
 		defer there.Close()
 		c := newConn(fix.srv, there)
 		c.img = fix.img
-		c.release = Release
+		c.release = newestPlain
 		ses := fix.srv.sessions.create(&params{meta.Session{Root: meta.Root}})
 		defer fix.srv.sessions.remove(ses)
 		c.enter(ses, mounted)

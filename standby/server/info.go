@@ -42,6 +42,8 @@ func infoHandlers() map[wire.Type]handler {
 		wire.InfoChart:       {states: who, offline: true, serve: (*conn).infoChart},
 		wire.InfoChartData:   {states: who, offline: true, serve: (*conn).infoChartData},
 		wire.InfoMonotonic:   {states: who, offline: true, serve: (*conn).infoMonotonic},
+		wire.InfoPatterns:    {states: who, serve: (*conn).infoPatterns},
+		wire.InfoInstance:    {states: who, offline: true, serve: (*conn).infoInstance},
 		wire.SessionCommand:  {states: who, serve: (*conn).sessionCommand},
 		wire.ServerCommand:   {states: who, serve: (*conn).serverCommand},
 	}
@@ -142,12 +144,13 @@ func (c *conn) infoMaster() error {
 	}
 	seen, s := c.seen, c.srv
 	return c.beside(func(e *reply) error {
-		a := wire.MasterInfo{Release: Release, State: wire.NoMasterState, Exports: s.cfg.Exports().Sum()}
+		a := wire.MasterInfo{State: wire.NoMasterState, Exports: s.cfg.Exports().Sum()}
 		if p, ok := s.askPrimary(); ok {
 			a.Total, a.Avail, a.Free = p.Total, p.Avail, p.Free
-			a.Chunks, a.Copies, a.Marked = p.chunks, p.copies, p.regular
+			a.Chunks, a.Copies, a.Marked, a.Modern = p.chunks, p.copies, p.regular, p.modern
 		} else {
 			a.Chunks = uint32(s.census().chunks)
+			a.Modern.Ordinary = a.Chunks
 		}
 		a.Memory, _ = memoryInUse()
 		a.UserCPU, a.SysCPU = s.processorUse()
@@ -163,6 +166,7 @@ func (c *conn) infoMaster() error {
 			a.HeldSpace, a.HeldNodes = n.SustainedBytes, uint32(n.Sustained)
 			a.Nodes, a.Dirs, a.Files = uint32(n.All), uint32(n.Dirs), uint32(n.Files)
 			a.Stored, a.Version = uint32(pos.Time), pos.Version
+			a.Release, a.MetaID = announced(st), st.MetaID
 			now := time.Now()
 			a.Micros, a.Applied = uint64(now.UnixMicro()), uint32(now.Add(-lag).Unix())
 			a.Append(&e.Encoder)
@@ -195,7 +199,7 @@ func (c *conn) infoModule() error {
 	if err := c.d.End(); err != nil {
 		return err
 	}
-	p.Type, p.Release, p.MetaID = wire.ModuleMaster, Release, c.st.MetaID
+	p.Type, p.Release, p.MetaID = wire.ModuleMaster, announced(c.st), c.st.MetaID
 	p.Append(&c.out)
 	return nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -208,17 +209,24 @@ func modeOf(p *wire.InfoRequest) []byte {
 	return nil
 }
 
-// chunkTestSize is the length of MATOCL_CHUNKSTEST_INFO.
-const chunkTestSize = 72
+// Lengths of MATOCL_CHUNKSTEST_INFO.
+const (
+	chunkTestSize  = 72
+	chunkTestSize4 = 96 // since 4.4
+)
 
 // infoChunkTest answers with what the primary does to chunks.
 func (c *conn) infoChunkTest() error {
 	if err := c.empty(); err != nil {
 		return err
 	}
-	return c.passOn(wire.InfoChunkTest, nil, func(n int) bool { return n == chunkTestSize }, func(e *reply) error {
+	size := chunkTestSize
+	if modern(c.st) {
+		size = chunkTestSize4
+	}
+	return c.passOn(wire.InfoChunkTest, nil, func(n int) bool { return n == size }, func(e *reply) error {
 		e.Begin(wire.InfoChunkTest.Reply())
-		e.Bytes(make([]byte, chunkTestSize))
+		e.Bytes(make([]byte, size))
 		e.End()
 		return nil
 	})
@@ -226,7 +234,13 @@ func (c *conn) infoChunkTest() error {
 
 // infoMatrix answers with the primary's count of chunks by copies wanted and
 // had; without it, all chunks that the image knows have none.
+//
+// A 4.x primary has eight matrices where others have two, and counts the chunks
+// of one class, too: 0:8 class:8.
 func (c *conn) infoMatrix() error {
+	if modern(c.st) && c.d.Len() != 1 {
+		return c.modernMatrices()
+	}
 	var p wire.InfoRequest
 	if err := p.Decode(&c.d); err != nil {
 		return err
@@ -247,17 +261,31 @@ func (c *conn) infoMatrix() error {
 		switch m := c.srv.ask(wire.InfoMatrix, modeOf(&p)); {
 		case len(m) == size:
 			e.Bytes(m)
-		case m != nil && !p.HasMode: // 4.x answers with more matrices to that, and as before to a mode
-			e.U8(0)
-			for mode := range byte(2) {
-				if m = c.srv.ask(wire.InfoMatrix, []byte{mode}); len(m) != one {
-					m = make([]byte, one)
-				}
-				e.Bytes(m)
-			}
 		default:
 			c.srv.census().appendMatrices(&e.Encoder, !p.HasMode)
 		}
+		e.End()
+		return nil
+	})
+}
+
+// modernMatrices answers with the eight matrices of 4.x. Without the primary all
+// chunks are counted as ordinary ones, whatever class is asked for.
+func (c *conn) modernMatrices() error {
+	ask := bytes.Clone(c.d.Rest())
+	if len(ask) != 0 && len(ask) != 2 {
+		return fmt.Errorf("a request for matrices of %d bytes", len(ask))
+	}
+	const one, all = 4 * wire.MatrixSide * wire.MatrixSide, 8
+	return c.passOn(wire.InfoMatrix, ask, func(n int) bool { return n == 1+all*one }, func(e *reply) error {
+		e.Begin(wire.InfoMatrix.Reply())
+		e.U8(0)
+		n := &census{}
+		if len(ask) == 0 {
+			n = c.srv.census()
+		}
+		n.appendMatrices(&e.Encoder, false)
+		e.Bytes(make([]byte, (all-1)*one))
 		e.End()
 		return nil
 	})
@@ -307,17 +335,29 @@ func (c *conn) infoMetaloggers() error {
 	})
 }
 
-// serverInfoSize is the length of a wire.ServerInfo.
-const serverInfoSize = 69
+// Lengths of a wire.ServerInfo.
+const (
+	serverInfoSize  = 69
+	serverInfoSize4 = 73 // since 4.26: the address it is configured with, too
+	serverInfoMode  = 77 // since 4.35 to a request with a mode: the end of its maintenance, too
+)
 
 // infoServers answers with the chunkservers of the primary, as it sees them;
 // without it, with those that the image remembers, as disconnected.
 func (c *conn) infoServers() error {
-	if err := c.empty(); err != nil {
+	var p wire.InfoRequest
+	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
+	size := serverInfoSize
+	switch {
+	case modern(c.st) && p.Mode != 0:
+		size = serverInfoMode
+	case modern(c.st):
+		size = serverInfoSize4
+	}
 	seen := c.seen
-	return c.passOn(wire.InfoServers, nil, func(n int) bool { return n%serverInfoSize == 0 }, func(e *reply) error {
+	return c.passOn(wire.InfoServers, modeOf(&p), func(n int) bool { return n%size == 0 }, func(e *reply) error {
 		return c.srv.read(seen, func(st *meta.State, _ image.Position) error {
 			e.Begin(wire.InfoServers.Reply())
 			for at, known := range st.Servers.Scan(meta.Server{}) {
@@ -328,7 +368,11 @@ func (c *conn) infoServers() error {
 				if known.Maintenance == 2 {
 					a.Flags |= wire.ServerTempMaintenance
 				}
+				a.Modern = size > serverInfoSize
 				a.Append(&e.Encoder)
+				if size == serverInfoMode {
+					e.U32(uint32(known.Timeout))
+				}
 			}
 			e.End()
 			return nil

@@ -145,8 +145,11 @@ func (c *conn) infoChartData() error {
 		return err
 	}
 	c.out.Begin(wire.InfoChartData.Reply())
+	defer c.out.End()
+	if p.Multi != 0 { // there are no such charts here: none is what a master says of one it does not know
+		return nil
+	}
 	c.out.Buf = c.srv.info.charts.AppendData(c.out.Buf, p.Chart, p.Max())
-	c.out.End()
 	return nil
 }
 

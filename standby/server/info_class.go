@@ -15,6 +15,9 @@ import (
 // chunkservers there are for them, is what the primary says; without it no
 // chunk has a copy.
 func (c *conn) infoClasses() error {
+	if modern(c.st) {
+		return c.modernClasses()
+	}
 	if err := c.empty(); err != nil {
 		return err
 	}
@@ -44,6 +47,64 @@ func (c *conn) infoClasses() error {
 		})
 	})
 }
+
+// classNames is the form of SCLASS_INFO that has nothing but the names.
+const classNames = 128
+
+// modernClasses lists the classes as 4.x does, in the form that the client asks
+// for. All of it is the primary's; without it no chunk has a copy.
+func (c *conn) modernClasses() error {
+	var p wire.InfoRequest
+	if err := p.Decode(&c.d); err != nil {
+		return err
+	}
+	if p.Mode > newestClassInfo && p.Mode != classNames {
+		p.Mode = newestClassInfo
+	}
+	seen, s := c.seen, c.srv
+	return c.passOn(wire.InfoClasses, []byte{p.Mode}, func(n int) bool { return n >= 2 }, func(e *reply) error {
+		count := s.census()
+		return s.read(seen, func(st *meta.State, _ image.Position) error {
+			e.Begin(wire.InfoClasses.Reply())
+			switch p.Mode {
+			case classNames:
+				e.U8(0)
+				e.Name([]byte("(deleted)"))
+				e.U8(0)
+			default:
+				e.U16(0)
+			}
+			for id, class := range st.Classes.Scan(1) {
+				n := &count.classes[id]
+				switch p.Mode {
+				case 0:
+					old, _ := classBefore4(&class)
+					old.Name, old.Files, old.Directories = class.Name, class.Files, class.Directories
+					a := classInfo(id, &old)
+					a.Under, a.UnderArch = n.keep, n.arch
+					a.Append(&e.Encoder)
+				case classNames:
+					e.U8(id)
+					e.Name([]byte(class.Name))
+					var has uint8
+					if n.keep+n.arch > 0 {
+						has = 1
+					}
+					e.U8(has)
+				default:
+					a := wire.ModernClassInfo{ModernClass: wire.ModernClass{ID: id, Class: &class}}
+					a.Chunks[0] = [3]uint64{n.keep, n.arch, 0}
+					a.Append(&e.Encoder, p.Mode)
+				}
+			}
+			e.End()
+			return nil
+		})
+	})
+}
+
+// newestClassInfo is the newest form of wire.ModernClassInfo.
+const newestClassInfo = 5
 
 // classesOf reads the primary's list of classes.
 func classesOf(payload []byte) (servers uint16, live map[uint8]*wire.ClassInfo) {
@@ -112,9 +173,15 @@ func (c *conn) infoNode() error {
 		}
 		do(c.st, &c.out)
 	case n.Type.IsFile() && n.Slots > inlineNames:
-		return c.besideView(func(st *meta.State, e *wire.Encoder) { c.srv.appendChunks(e, chunksOf(&p, st, ino)) })
+		eighths := c.release >= release4
+		return c.besideView(func(st *meta.State, e *wire.Encoder) {
+			list := chunksOf(&p, st, ino)
+			list.eighths = eighths
+			c.srv.appendChunks(e, list)
+		})
 	case n.Type.IsFile():
 		list := chunksOf(&p, c.st, ino)
+		list.eighths = c.release >= release4
 		return c.beside(func(e *reply) error {
 			c.srv.appendChunks(&e.Encoder, list)
 			return nil
@@ -180,6 +247,8 @@ type fileChunks struct {
 	length uint64 // of the file
 	next   uint64 // where the next answer begins; 0: at no place
 	chunks []fileChunk
+
+	eighths bool // copies are told in eighths
 }
 
 type fileChunk struct {
@@ -213,13 +282,17 @@ func chunksOf(p *wire.NodeRequest, st *meta.State, ino meta.Inode) *fileChunks {
 func (s *Server) appendChunks(e *wire.Encoder, l *fileChunks) {
 	ctx, cancel := context.WithTimeout(s.ctx, nodeTime)
 	defer cancel()
-	l.req.Begin(e, wire.NodeFile)
+	kind := uint16(wire.NodeFile)
+	if l.eighths {
+		kind = wire.NodeEighths
+	}
+	l.req.Begin(e, kind)
 	e.U64(l.next)
 	e.U64(l.length)
 	for _, ch := range l.chunks {
 		e.U64(uint64(ch.id))
 		e.U32(chunkBytes(l.length, uint64(ch.index)))
-		e.U8(s.copies(ctx, l.ino, ch.index, ch.id, ch.version))
+		e.U8(s.copies(ctx, l.ino, &ch, l.eighths))
 	}
 	e.End()
 }
@@ -238,11 +311,19 @@ func chunkBytes(length, i uint64) uint32 {
 	}
 }
 
-// copies returns how many copies of a chunk are known.
-func (s *Server) copies(ctx context.Context, ino meta.Inode, index uint32, id meta.ChunkID, version uint32) uint8 {
+// copies returns how many copies of a chunk are known, or how many eighths of
+// one: parts of an erasure code are those of one copy.
+func (s *Server) copies(ctx context.Context, ino meta.Inode, ch *fileChunk, eighths bool) uint8 {
 	if s.cfg.Locator == nil {
 		return 0
 	}
-	list, _ := s.cfg.Locator.Locate(ctx, ino, index, id, version)
-	return uint8(min(list.Len(), 100))
+	list, _ := s.cfg.Locator.Locate(ctx, ino, ch.index, ch.id, ch.version)
+	n := list.Len()
+	if list.Parts() {
+		n = 1
+	}
+	if eighths {
+		return uint8(min(8*n, 255))
+	}
+	return uint8(min(n, 100))
 }

@@ -14,7 +14,8 @@ import (
 	"mfsstandby/standby/image"
 )
 
-// sessionsMode is the newest form of SESSION_LIST that 3.0.117 knows.
+// sessionsMode is the newest form of SESSION_LIST that 3.0.117 knows. All later
+// releases do.
 const sessionsMode = 4
 
 // connected is the SessionInfo.Expire of a session that has a connection.
@@ -80,12 +81,12 @@ func timeLeft(since meta.Time, now time.Time) uint32 {
 func sessionsOf(payload []byte) map[uint32]*wire.SessionInfo {
 	live := map[uint32]*wire.SessionInfo{}
 	d := wire.NewDecoder(payload)
-	if payload == nil || d.U16() != wire.OpStats {
+	if payload == nil {
 		return live
 	}
-	for d.Len() > 0 {
+	for stats := d.U16(); d.Len() > 0; {
 		a := &wire.SessionInfo{}
-		if a.Decode(d, sessionsMode) != nil {
+		if a.DecodeOf(d, sessionsMode, stats) != nil {
 			break
 		}
 		live[a.Session] = a
@@ -98,7 +99,7 @@ func infoOf(st *meta.State, id meta.SessionID, p *meta.Session) wire.SessionInfo
 	return wire.SessionInfo{
 		Session: uint32(id), IP: p.Peer, Info: bytes.TrimRight(p.Info, "\x00"), Path: []byte(rootPath(st, p.Root)), Flags: p.Flags, Umask: p.Umask,
 		RootUID: p.RootUID, RootGID: p.RootGID, MapUID: p.MapUID, MapGID: p.MapGID,
-		MinGoal: p.MinGoal, MaxGoal: p.MaxGoal, MinTrash: p.MinTrash, MaxTrash: p.MaxTrash, Disables: p.Disables,
+		MinGoal: p.MinGoal, MaxGoal: p.MaxGoal, Groups: p.Groups, MinTrash: p.MinTrash, MaxTrash: p.MaxTrash, Disables: p.Disables,
 	}
 }
 
@@ -321,7 +322,8 @@ func pathsOf(st *meta.State, ino meta.Inode) []byte {
 
 // infoQuotas lists all quotas with what they limit.
 func (c *conn) infoQuotas() error {
-	if err := c.empty(); err != nil {
+	var p wire.InfoRequest
+	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
 	seen := c.seen
@@ -329,13 +331,13 @@ func (c *conn) infoQuotas() error {
 		now := time.Now().Unix()
 		e.Begin(wire.InfoQuotas.Reply())
 		err := walk(e, seen, func(st *meta.State) meta.Table[meta.Inode, meta.Quota] { return st.Quotas },
-			func(st *meta.State, ino meta.Inode, q *meta.Quota) { appendQuota(&e.Encoder, st, ino, q, now) })
+			func(st *meta.State, ino meta.Inode, q *meta.Quota) { appendQuota(&e.Encoder, st, ino, q, now, p.Mode) })
 		e.End()
 		return err
 	})
 }
 
-func appendQuota(e *wire.Encoder, st *meta.State, ino meta.Inode, q *meta.Quota, now int64) {
+func appendQuota(e *wire.Encoder, st *meta.State, ino meta.Inode, q *meta.Quota, now int64, mode uint8) {
 	n, _ := st.Nodes.Get(ino)
 	d, _ := st.Dirs.Get(ino)
 	a := wire.QuotaInfo{
@@ -345,14 +347,23 @@ func appendQuota(e *wire.Encoder, st *meta.State, ino meta.Inode, q *meta.Quota,
 	if q.Exceeded {
 		a.Exceeded = 1
 	}
+	if modern(st) && q.Grace == 0 {
+		a.Grace = defaultGrace
+		if mode != 0 {
+			a.Exceeded |= quotaDefaultGrace
+		}
+	}
 	if q.SoftTime != 0 {
-		a.Block = uint32(max(int64(q.SoftTime)+int64(q.Grace)-now, 0))
+		a.Block = uint32(max(int64(q.SoftTime)+int64(a.Grace)-now, 0))
 	}
 	soft := wire.Limits{Inodes: q.SoftInodes, Length: q.SoftLength, Size: q.SoftSize, RealSize: q.SoftReal}
 	hard := wire.Limits{Inodes: q.HardInodes, Length: q.HardLength, Size: q.HardSize, RealSize: q.HardReal}
 	a.Soft, a.Hard = limitsSet(soft, q.Flags), limitsSet(hard, q.Flags>>4)
 	a.Append(e)
 }
+
+// quotaDefaultGrace is the bit of wire.QuotaInfo.Exceeded that says so.
+const quotaDefaultGrace = 2
 
 // limitsSet leaves out the limits whose flags, from inodes on, are not set.
 func limitsSet(l wire.Limits, flags uint8) (set wire.Limits) {
@@ -394,7 +405,7 @@ func (c *conn) infoExports() error {
 		a := wire.ExportInfo{
 			From: x.From, To: x.To, Path: []byte("/" + x.Path), MinRelease: x.MinVersion, Flags: x.Flags | changelog.SessionReadOnly, Umask: x.Umask,
 			RootUID: x.RootUID, RootGID: x.RootGID, MapUID: x.MapUID, MapGID: x.MapGID,
-			MinGoal: x.MinGoal, MaxGoal: x.MaxGoal, MinTrash: x.MinTrash, MaxTrash: x.MaxTrash, Disables: uint32(x.Disables),
+			MinGoal: x.MinGoal, MaxGoal: x.MaxGoal, Groups: x.Groups, MinTrash: x.MinTrash, MaxTrash: x.MaxTrash, Disables: uint32(x.Disables),
 		}
 		if x.Meta {
 			a.Path = []byte(".")

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/binary"
+
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
 	"mfsstandby/standby/image"
@@ -10,12 +12,13 @@ import (
 type figures struct {
 	Space
 	chunks, copies, regular uint32 // regular: not on disks that are to be emptied
+	modern                  wire.MasterChunks
 }
 
 // Lengths of MATOCL_INFO.
 const (
 	infoSize3 = 149 // since 3.0.74
-	infoSize4 = 205 // 4.59.2
+	infoSize4 = 205 // since 4.26
 )
 
 // askPrimary asks the primary for its figures.
@@ -23,34 +26,30 @@ func (s *Server) askPrimary() (figures, bool) {
 	return figuresOf(s.ask(wire.InfoMaster, nil))
 }
 
-// figuresOf reads the primary's answer. What begins it is the same in all
-// releases; numbers of copies are at other places, and counted otherwise, in 4.x.
+// figuresOf reads the primary's answer.
 func figuresOf(payload []byte) (f figures, ok bool) {
 	if len(payload) < infoSize3 {
 		return f, false
 	}
 	d := wire.NewDecoder(payload)
-	release := wire.Release(d.U32())
-	for range 3 {
-		d.U64() // memory and processor time
+	var a wire.MasterInfo
+	switch release := wire.Release(binary.BigEndian.Uint32(payload)); {
+	case len(payload) == infoSize4, release < release4 && len(payload) == infoSize3:
+		if a.Decode(d) != nil {
+			return f, false
+		}
+	default:
+		return f, false
 	}
-	f.Total, f.Avail, f.Free = d.U64(), d.U64(), d.U64()
-	d.U64()
-	d.U32()
-	d.U64()
-	for range 4 {
-		d.U32()
-	}
-	f.chunks = d.U32()
-	switch {
-	case release < wire.NewRelease(4, 0, 0):
-		f.copies, f.regular = d.U32(), d.U32()
-	case len(payload) == infoSize4:
-		d = wire.NewDecoder(payload[infoSize4-44:])
-		f.copies = uint32(d.U64())
+	f.Total, f.Avail, f.Free = a.Total, a.Avail, a.Free
+	f.chunks, f.copies, f.regular, f.modern = a.Chunks, a.Copies, a.Marked, a.Modern
+	if a.Release >= release4 {
+		f.copies = uint32(a.Modern.Copies)
 		f.regular = f.copies
+	} else {
+		f.modern = wire.MasterChunks{Ordinary: a.Chunks, Copies: uint64(a.Copies), Copied: uint64(a.Copies)}
 	}
-	return f, d.Err() == nil
+	return f, true
 }
 
 // readAtOnce is how many records are read under one lock of the image.

@@ -23,6 +23,8 @@ const (
 	statusInterrupted   meta.Status = 46
 	statusCanceled      meta.Status = 47
 	statusENOENTNoCache meta.Status = 48
+	statusNotSupported  meta.Status = 39
+	statusNameTooLong   meta.Status = 58
 )
 
 var errTooManyJobs = errors.New("too many long requests wait already")

@@ -240,7 +240,7 @@ func (l fakeLocator) Locate(context.Context, meta.Inode, uint32, meta.ChunkID, u
 }
 
 func TestReadChunk(t *testing.T) {
-	copies := wire.Locations(nil).Add(wire.Location{IP: 0x0A000001, Port: 9422, Release: Release})
+	copies := wire.Locations(nil).Add(wire.Location{IP: 0x0A000001, Port: 9422, Release: newestPlain})
 	f := newFixture(t, everyone, func(cfg *Config) { cfg.Locator = fakeLocator{copies} })
 	f.apply(
 		"1001|CREATE(1,a,1,420,0,0,0,0):2", "1002|WRITE(2,0,1,1):1", "1002|LENGTH(2,5,1)", "1003|UNLOCK(1)",

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 // larger ones are listed from a view, which keeps nobody waiting.
 const inlineNames = 2000
 
+// pageNames is the largest page that is given from a kept listing. Mounts of
+// 4.59 ask for 4096 names at a time.
+const pageNames = 8192
+
 // usualEntry is about the length of an entry with attributes.
 const usualEntry = 64
 
@@ -21,6 +26,8 @@ const (
 	cursorSelf = iota
 	cursorParent
 	cursorFirst
+
+	cursorEnd = 1<<63 - 1 // there is no other page; told since 4.58
 )
 
 func (c *conn) readdir() error {
@@ -53,7 +60,7 @@ func (c *conn) readdir() error {
 		clear(l.edges) // they alias the image
 		return nil
 	}
-	paged := p.Max <= inlineNames
+	paged := p.Max <= pageNames
 	if paged && p.Cursor >= cursorFirst {
 		var found bool
 		if l.kept, found = c.srv.pages.find(ino, p.Cursor, time.Now()); found {
@@ -96,6 +103,7 @@ type listing struct {
 	order  order
 	nodes  []*meta.Node // scratch
 	left   uint32       // entries that may still be given
+	next   uint64       // cursor of the next page
 
 	isKept bool        // the names are those in kept
 	kept   []meta.Edge // from the cursor on
@@ -117,10 +125,15 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 	head := wire.ReaddirReply{MsgID: l.req.MsgID, Paged: l.req.Paged, Cursor: l.req.Cursor}
 	head.Begin(l.e)
 	defer l.e.End()
-	l.left = l.req.Max
+	if l.req.Paged && l.client >= pagedRead {
+		at := len(l.e.Buf) - 8
+		defer func() { binary.BigEndian.PutUint64(l.e.Buf[at:], l.next) }()
+	}
+	l.left, l.next = l.req.Max, cursorSelf
 	cursor := l.req.Cursor
 	if cursor == cursorSelf && l.take() {
 		l.entry(dot, ino, n, n)
+		l.next = cursorParent
 	}
 	if cursor <= cursorParent && l.take() {
 		parent := l.who.Root
@@ -129,6 +142,7 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 		}
 		up, _ := l.st.Nodes.Get(parent)
 		l.entry(dotdot, parent, &up, n)
+		l.next = cursorFirst
 	}
 	if l.left == 0 {
 		return
@@ -147,6 +161,10 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 		some := min(len(edges), nodesAtOnce, int(l.left))
 		l.some(edges[:some], n)
 		edges = edges[some:]
+	}
+	l.next = cursorEnd
+	if len(edges) > 0 {
+		l.next = edges[0].ID
 	}
 }
 

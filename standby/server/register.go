@@ -54,6 +54,13 @@ func (c *conn) register() error {
 // mount think for ever that it is read-only.
 var errPromotion = errors.New("the client has a session of the cluster, and this process does not lead")
 
+// setRelease takes note of what the client is, and of what it is told the server
+// is. Both speak the forms of the older one.
+func (c *conn) setRelease(client wire.Release) {
+	c.announced = announced(c.st)
+	c.client, c.release = client, min(client, c.announced)
+}
+
 // clusters tells whether that is so.
 func (c *conn) clusters(r *wire.ClientRegister) bool {
 	if c.lead != nil || r.HasMetaID && r.MetaID != c.st.MetaID {
@@ -68,7 +75,7 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	if r.HasSession && c.clusters(r) {
 		return errPromotion
 	}
-	c.release = r.Release
+	c.setRelease(r.Release)
 	isMeta := r.Code == wire.RegisterNewMetaSession
 	ask := exports.Request{IP: c.peer, Version: r.Release, Meta: isMeta, Path: string(r.Path), Random: &c.random}
 	if r.Password != nil {
@@ -102,9 +109,9 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	}
 	c.enter(ses, mounted)
 	answer := wire.Session{
-		Meta: isMeta, Release: Release, Session: uint32(ses.id), MetaID: c.st.MetaID,
+		Meta: isMeta, Release: c.announced, Process: c.srv.process, Session: uint32(ses.id), MetaID: c.st.MetaID,
 		Flags: p.Flags, Umask: p.Umask, RootUID: p.RootUID, RootGID: p.RootGID, MapUID: p.MapUID, MapGID: p.MapGID,
-		MinGoal: p.MinGoal, MaxGoal: p.MaxGoal, MinTrash: p.MinTrash, MaxTrash: p.MaxTrash, Disables: p.Disables,
+		MinGoal: p.MinGoal, MaxGoal: p.MaxGoal, Groups: p.Groups, MinTrash: p.MinTrash, MaxTrash: p.MaxTrash, Disables: p.Disables,
 	}
 	answer.Append(&c.out, c.release)
 	return nil
@@ -129,7 +136,7 @@ func (c *conn) enter(ses *session, state connState) {
 	if state == mounted {
 		c.mount.Store(ses)
 	}
-	c.srv.sessions.attach(ses, c.peer, c.release)
+	c.srv.sessions.attach(ses, c.peer, c.client)
 	if c.lead != nil {
 		c.lead.Attach(ses.id)
 	}
@@ -140,7 +147,7 @@ func (c *conn) registerAgain(r *wire.ClientRegister) error {
 	if c.clusters(r) {
 		return errPromotion
 	}
-	c.release = r.Release
+	c.setRelease(r.Release)
 	ses := c.sessionOf(meta.SessionID(r.Session))
 	status := meta.OK
 	if ses == nil || r.HasMetaID && r.MetaID != c.st.MetaID {
@@ -149,7 +156,8 @@ func (c *conn) registerAgain(r *wire.ClientRegister) error {
 		status = meta.EPERM // the client registers anew with its session's id
 	}
 	isTools := r.Code == wire.RegisterTools
-	wire.AppendReconnected(&c.out, isTools, Release, status, c.release)
+	answer := wire.Reconnected{Tools: isTools, Release: c.announced, Process: c.srv.process, Status: status}
+	answer.Append(&c.out, c.release)
 	switch {
 	case status != meta.OK:
 	case isTools:

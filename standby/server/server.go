@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -64,10 +65,6 @@ const (
 	DefaultMaxBuffers = 256 << 20
 )
 
-// Release is what the server says it is: clients choose the forms of requests
-// by it, and those of 3.0.117 are what it understands.
-var Release = wire.NewRelease(3, 0, 117)
-
 // Times of the stock master.
 const (
 	silence   = 10 * time.Second // a connection that brings nothing for so long is closed
@@ -90,6 +87,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	jobs     chan struct{}
 	handlers *table
+	process  uint64 // tells clients whether it is still the same process
 
 	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}
@@ -112,7 +110,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "server"), conns: map[*conn]struct{}{}, jobs: make(chan struct{}, maxJobs), handlers: newTable()}
+	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "server"), conns: map[*conn]struct{}{}, jobs: make(chan struct{}, maxJobs), handlers: newTable(),
+		process: uint64(time.Now().Unix())<<32 | uint64(rand.Uint32())}
 	s.sessions.init(s.reserve)
 	s.info.init(time.Now())
 	s.locks.byInode = map[meta.Inode][]localLock{}

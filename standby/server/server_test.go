@@ -35,6 +35,12 @@ const everyone = "* / rw,alldirs,admin,maproot=0:0\n* . rw\n"
 
 func newFixture(t testing.TB, exportLines string, change ...func(*Config)) *fixture {
 	t.Helper()
+	return newFixtureOf(t, meta.Reproduced, exportLines, change...)
+}
+
+// newFixtureOf is newFixture with the image of a primary of a release.
+func newFixtureOf(t testing.TB, primary meta.Release, exportLines string, change ...func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, b: changelog.NewBatch()}
 	var err error
 	if f.img, err = image.Open(image.Config{Dir: t.TempDir()}); err != nil {
@@ -42,7 +48,7 @@ func newFixture(t testing.TB, exportLines string, change ...func(*Config)) *fixt
 	}
 	t.Cleanup(func() { f.img.Close() })
 	f.update(func(st *meta.State) error {
-		_, err := metafile.Empty(st, 1000, meta.Reproduced)
+		_, err := metafile.Empty(st, 1000, primary)
 		st.MetaID = testMetaID
 		return err
 	})
@@ -231,8 +237,8 @@ func TestRegister(t *testing.T) {
 	again := f.dial()
 	r := wire.ClientRegister{Code: wire.RegisterReconnect, Release: again.rel, Session: c.ses.Session, HasMetaID: true, MetaID: testMetaID}
 	r.Append(&again.out)
-	if server, st, err := wire.Reconnected(again.roundTrip(wire.FuseRegister)); err != nil || st != meta.OK || server != Release {
-		t.Errorf("reconnecting: %v %v %v", server, st, err)
+	if a, err := reconnected(again); err != nil || a.Status != meta.OK || a.Release != newestPlain {
+		t.Errorf("reconnecting: %+v %v", a, err)
 	}
 	for _, r := range []wire.ClientRegister{
 		{Code: wire.RegisterReconnect, Release: c.rel, Session: 5},
@@ -241,8 +247,8 @@ func TestRegister(t *testing.T) {
 	} {
 		d := f.dial()
 		r.Append(&d.out)
-		if _, st, err := wire.Reconnected(d.roundTrip(wire.FuseRegister)); err != nil || st != meta.EBADSESSIONID {
-			t.Errorf("%+v: %v %v", r, st, err)
+		if a, err := reconnected(d); err != nil || a.Status != meta.EBADSESSIONID {
+			t.Errorf("%+v: %+v %v", r, a, err)
 		}
 	}
 
@@ -374,7 +380,12 @@ func TestReloadOfExports(t *testing.T) {
 	}
 	d := f.dial()
 	(&wire.ClientRegister{Code: wire.RegisterReconnect, Release: d.rel, Session: c.ses.Session}).Append(&d.out)
-	if _, st, _ := wire.Reconnected(d.roundTrip(wire.FuseRegister)); st != meta.EPERM {
-		t.Errorf("taking up a session of other exports: %v", st)
+	if a, err := reconnected(d); err != nil || a.Status != meta.EPERM {
+		t.Errorf("taking up a session of other exports: %+v %v", a, err)
 	}
+}
+
+// reconnected sends what was appended and reads the answer to a reconnection.
+func reconnected(c *client) (a wire.Reconnected, err error) {
+	return a, a.Decode(wire.NewDecoder(c.roundTrip(wire.FuseRegister)))
 }

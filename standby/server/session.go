@@ -39,7 +39,7 @@ func newParams(g *exports.Grant, led bool) *params {
 	return &params{meta.Session{
 		Flags: flags, Umask: g.Umask,
 		RootUID: g.RootUID, RootGID: g.RootGID, MapUID: g.MapUID, MapGID: g.MapGID,
-		MinGoal: g.MinGoal, MaxGoal: g.MaxGoal, MinTrash: g.MinTrash, MaxTrash: g.MaxTrash, Disables: uint32(g.Disables),
+		MinGoal: g.MinGoal, MaxGoal: g.MaxGoal, Groups: g.Groups, MinTrash: g.MinTrash, MaxTrash: g.MaxTrash, Disables: uint32(g.Disables),
 	}}
 }
 

@@ -27,7 +27,7 @@ type table [tableSize]handler
 func newTable() *table {
 	t := &table{}
 	for _, family := range []map[wire.Type]handler{
-		registerHandlers(), changeHandlers(), readHandlers(), treeHandlers(), valueHandlers(), detachedHandlers(), lockHandlers(), infoHandlers(),
+		registerHandlers(), changeHandlers(), readHandlers(), treeHandlers(), valueHandlers(), detachedHandlers(), lockHandlers(), infoHandlers(), modernHandlers(),
 	} {
 		for number, h := range family {
 			if t[number].serve != nil {

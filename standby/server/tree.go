@@ -164,7 +164,7 @@ func appendTrashTimes(e *wire.Encoder, id uint32, t tally) {
 }
 
 // appendClasses answers with storage classes: predefined ones by number, others
-// by name, which clients know since 3.0.75.
+// and since 4.x all by name, which clients know since 3.0.75.
 func appendClasses(e *wire.Encoder, st *meta.State, id uint32, client wire.Release, t tally) {
 	names := client >= wire.NewRelease(3, 0, 75)
 	groups := []map[uint32]uint32{t.files, t.dirs}
@@ -180,7 +180,7 @@ func appendClasses(e *wire.Encoder, st *meta.State, id uint32, client wire.Relea
 	answer.Begin(e, wire.FuseGetClass)
 	for _, counts := range groups {
 		for _, v := range sorted(counts) {
-			if v < meta.FirstOwnClass {
+			if v < meta.FirstOwnClass && !(names && modern(st)) {
 				answer.AddValue(e, uint8(v), counts[v])
 				continue
 			}

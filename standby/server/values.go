@@ -135,12 +135,19 @@ func (c *conn) quotaControl() error {
 	}}
 	if q, ok := c.st.Quotas.Get(ino); ok {
 		answer.Flags, answer.Grace = q.Flags, q.Grace
+		if modern(c.st) && q.Grace == 0 {
+			answer.Default, answer.Grace = 1, defaultGrace
+		}
 		answer.Soft = limits(q.Flags, q.SoftInodes, q.SoftLength, q.SoftSize, q.SoftReal)
 		answer.Hard = limits(q.Flags>>4, q.HardInodes, q.HardLength, q.HardSize, q.HardReal)
 	}
 	answer.Append(&c.out, c.release)
 	return nil
 }
+
+// defaultGrace is how many seconds a soft limit may be exceeded where neither a
+// quota nor the master's configuration says it, since 4.x.
+const defaultGrace = 7 * 86400
 
 // limits returns those limits that are set.
 func limits(flags uint8, inodes uint32, length, size, real uint64) (l wire.Limits) {
@@ -161,22 +168,52 @@ func limits(flags uint8, inodes uint32, length, size, real uint64) (l wire.Limit
 
 // classList serves CLTOMA_SCLASS_LIST:
 //
-//	msgid:32 long:8 -> msgid:32 N*[name:NAME [admin:8 mode:8 delay:16 3*count:8 labels]]
+//	msgid:32 form:8 -> msgid:32 N*[name:NAME [admin:8 mode:8 delay:16 3*count:8 labels]]
+//
+// What is in brackets is there with an odd form, or as a 4.x primary with form
+// 1; that answers others as wire.ModernClass tells, and FF with id:8 name:NAME.
 func (c *conn) classList() error {
-	id, long := c.d.U32(), c.d.U8()
+	id, form := c.d.U32(), c.d.U8()
 	if err := c.d.End(); err != nil {
 		return err
 	}
 	c.out.Begin(wire.ClassList.Reply())
 	defer c.out.End()
 	c.out.U32(id)
-	for _, class := range c.st.Classes.Scan(1) {
+	for number, class := range c.st.Classes.Scan(1) {
+		if modern(c.st) {
+			c.modernClass(number, &class, form)
+			continue
+		}
 		c.out.Name([]byte(class.Name))
-		if long&1 != 0 {
+		if form&1 != 0 {
 			c.classLabels(&class)
 		}
 	}
 	return nil
+}
+
+// modernClass appends a class of a 4.x primary. The oldest form has no place for
+// all that it may be: then its name is told as asterisks.
+func (c *conn) modernClass(number uint8, class *meta.Class, form uint8) {
+	switch {
+	case form == 0:
+		c.out.Name([]byte(class.Name))
+	case form == 1:
+		old, exact := classBefore4(class)
+		name := []byte(class.Name)
+		if !exact {
+			name = bytes.Repeat([]byte{'*'}, len(name))
+		}
+		c.out.Name(name)
+		c.classLabels(&old)
+	case form <= wire.NewestClassForm:
+		m := wire.ModernClass{ID: number, Class: class}
+		m.Append(&c.out, form)
+	default:
+		c.out.U8(number)
+		c.out.Name([]byte(class.Name))
+	}
 }
 
 func (c *conn) classLabels(class *meta.Class) {
@@ -210,8 +247,12 @@ func (c *conn) getVersion() error {
 	if hasID {
 		c.out.U32(id)
 	}
-	c.out.U32(uint32(Release))
-	c.out.Bytes([]byte(Release.String()))
+	r := newestPlain
+	if c.st != nil {
+		r = announced(c.st)
+	}
+	c.out.U32(uint32(r))
+	c.out.Bytes([]byte(r.String()))
 	c.out.End()
 	return nil
 }
