@@ -38,7 +38,10 @@ func (e *ApplyError) Unwrap() error { return e.Err }
 // ApplyEntry changes st, which must be at e.Version, into the state after e.
 // The caller keeps count of versions. The error is an *ApplyError.
 func ApplyEntry(st *meta.State, e Entry) error {
-	err := e.Op.Apply(st, e.Time)
+	err := refuseNewer(st, e.Op)
+	if err == nil {
+		err = e.Op.Apply(st, e.Time)
+	}
 	if stored := st.Err(); stored != nil {
 		err = stored // what storage lost may have led to any other error
 	}

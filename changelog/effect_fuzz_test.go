@@ -113,6 +113,51 @@ func FuzzApplyEntry(f *testing.F) {
 	})
 }
 
+// So do entries of 4.x on an image of it.
+func FuzzApplyModern(f *testing.F) {
+	grown := grow(f, oprand.Fresh(start), rand.NewPCG(7, 8), 400)
+	if err := changelog.SetRelease(grown, meta.Latest, start); err != nil {
+		f.Fatal(err)
+	}
+	for _, text := range []string{
+		"ADDATTR(1,1,%07)", "ADDATTR(1,3,%07%01)", "ADDATTR(1,4,%00%01%03a.b%00%00%00%01x)", "ADDATTR(1,4,%00%00)",
+		"ADDATTR(1,8,%01%00%07%00%05%00%00%00%07%00%01%00%00%00%00%00%05%00%06)", "ADDATTR(1,15,%07%01%00%00%00)",
+		"AUTOARCH(2,4294967295,1):1,0", "CHUNKFLAGSCLR(1)", "PATADD([a-c]*?.x,4294967295,7,9,7,2,5,1,2)", "PATADD(*,1,2,3,1,2,0,0,0)",
+		"PATDEL(*,1,2)", "SESCONNECTED(1)", "TRASH_RECOVER(2,1,a/b,18,0,0,1):()", "TRASH_REMOVE(2)", "MOVE(1,a,1,b,1):0", "MOVE(1,a,1,b,2):2",
+		"SCSET(c,1,1,d,3,4,C(0:0:255),K(1:0:255),A(2:0:65:255),T(1:0:0:255),1,(1:24:512),5,0,C0,C0,C1,FF):10", "SCECVERSION(2)",
+		"CREATE(1,x.a,1,420,18,7,7,0):900",
+	} {
+		f.Add([]byte(strings.Join([]string{"1700000001", text}, "|")))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		now, op, err := changelog.NewBatch().Parse(text)
+		if err != nil || dangles(grown, op) {
+			return
+		}
+		st := metatest.Clone(grown)
+		if err := changelog.ApplyEntry(st, changelog.Entry{Version: 1, Time: now, Op: op}); err == nil {
+			wantConsistent(t, st, string(text))
+		}
+	})
+}
+
+// A glob without special bytes fits itself alone, a star fits all, and whatever
+// a glob is, it is matched without reading beyond the name.
+func FuzzGlobs(f *testing.F) {
+	for _, glob := range []string{"", "*", "a*b?c", "[a-z]*", "[!x]?*.tar", "\\*", "a**b", "[", "[]", "*[", "[z-a]", "a\\"} {
+		f.Add(glob, []byte("abc.tar"))
+	}
+	f.Fuzz(func(t *testing.T, glob string, name []byte) {
+		fits := changelog.GlobMatches(glob, name)
+		if !strings.ContainsAny(glob, "*?[\\") && fits != (glob != "" && glob == string(name)) {
+			t.Errorf("%q fits %q: %v", glob, name, fits)
+		}
+		if fits && !changelog.GlobMatches("*", name) {
+			t.Errorf("%q fits %q, and a star does not", glob, name)
+		}
+	})
+}
+
 // dangles tells whether an operation puts a chunk into a slot that does not
 // exist. Its references are not counted then, as in mfsmaster.
 func dangles(st *meta.State, op changelog.Op) bool {

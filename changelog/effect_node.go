@@ -234,8 +234,7 @@ func (op *Attr) Apply(st *meta.State, now meta.Time) error {
 	if op.Mode > modeBits {
 		return inodeError(op.Inode, meta.EINVAL)
 	}
-	n.Mode = op.Mode
-	if n.Flags&meta.HasAccessACL != 0 {
+	if n.Flags&meta.HasAccessACL != 0 && !op.onlyOthers(n) {
 		mode := op.ACLMode
 		if !st.Release.Since(meta.Release3) {
 			mode = op.Mode
@@ -244,11 +243,18 @@ func (op *Attr) Apply(st *meta.State, now meta.Time) error {
 		}
 		setACLMode(st, op.Inode, mode)
 	}
+	n.Mode = op.Mode
 	n.UID, n.GID = op.UID, op.GID
 	n.Atime, n.Mtime, n.Ctime = op.Atime, op.Mtime, now
 	n.Winattr = op.Winattr
 	touched(st, op.Inode, n, now, meta.ArchModeTimes)
 	return nil
+}
+
+// onlyOthers tells whether the entry of a release that does not tell the mode of
+// the ACL sets the owner or times alone: that leaves the ACL as it is.
+func (op *Attr) onlyOthers(n *meta.Node) bool {
+	return op.OldArgs == 6 && op.Mode == n.Mode && (op.UID != n.UID || op.GID != n.GID || op.Atime != n.Atime || op.Mtime != n.Mtime)
 }
 
 // Apply sets the three times, of a node of any kind.

@@ -205,8 +205,9 @@ func checkDir(dir string, metaid uint64) error {
 	return err
 }
 
-// errNotReady says that there is nothing to start from yet.
-var errNotReady = errors.New("the primary's metadata has no id and its first entry gives none: is it a master of 3.0 or later?")
+// errNotReady says that there is nothing to start from yet. A master of 2.0 gives
+// a new file system an id, but tells it nobody until it stores its metadata.
+var errNotReady = fmt.Errorf("the primary's metadata has no id, and its first entry gives none, as in 2.0 until it stores its metadata for the first time: %w", os.ErrNotExist)
 
 // identify completes a base image: it must belong to the cluster that is
 // wanted. The file of a new file system has no id; its first entry gives it.

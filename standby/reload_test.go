@@ -85,6 +85,29 @@ func TestReloadUnderReaders(t *testing.T) {
 	n.equals(other.since(t, base, h.first+3000))
 }
 
+// A standby that was stopped by an entry goes on by itself when there is a base
+// image past it.
+func TestGoesOnFromNewerBase(t *testing.T) {
+	h := load(t)
+	bad := history{first: h.first, lines: slices.Clone(h.lines[:3001])}
+	bad.lines[3000] = fmt.Sprintf("%d: 1700000000|UNLINK(1,no such name):7\n", h.first+3000)
+	p := newPrimary(t, bad)
+	n := startNode(t, t.TempDir(), p)
+	p.write(h.first, h.first+3001)
+	for n.stand.Status().State != standby.Stopped {
+		time.Sleep(time.Millisecond)
+	}
+	if v := n.stand.Status().Image; v != h.first+3000 {
+		t.Fatalf("stopped at version %d, want %d", v, h.first+3000)
+	}
+	other, base := n.divert(h, h.first+4500)
+	for n.stand.Status().State == standby.Stopped {
+		time.Sleep(time.Millisecond)
+	}
+	n.wait(h.first + 5000)
+	n.equals(other.since(t, base, h.first+5000))
+}
+
 // A view that nobody closes holds up a new base image for a while only.
 func TestReloadCutsViewsOff(t *testing.T) {
 	h := load(t)

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
@@ -206,7 +207,8 @@ func WriteView(v *image.View, path, crc string, progress func(done int64)) error
 
 // Run follows the stream until ctx ends. When it cannot go on by itself it
 // stops at a whole version, says so in Status, and goes on serving that
-// version until ctx ends; then it returns why.
+// version until ctx ends; then it returns why. After an entry that could not be
+// applied it goes on from a newer base image when there is one.
 func (s *Standby) Run(ctx context.Context) error {
 	err := s.follow(ctx)
 	if err == nil || ctx.Err() != nil {
@@ -254,6 +256,11 @@ func (s *Standby) follow(ctx context.Context) error {
 			if err := s.loadNewest(ctx); err != nil {
 				return err
 			}
+		case misapplied(err):
+			s.stopped(err)
+			if err := s.loadNewer(ctx); err != nil {
+				return err
+			}
 		case err == nil:
 			return errors.New("the stream ended")
 		default:
@@ -268,6 +275,41 @@ func misfit(err error) events.Code {
 		return events.Gap
 	}
 	return events.Diverged
+}
+
+// misapplied tells whether an entry could not be applied.
+func misapplied(err error) bool {
+	var refused *changelog.ApplyError
+	var unknown *changelog.SyntaxError
+	return errors.As(err, &refused) || errors.As(err, &unknown)
+}
+
+// stoppedPoll is how often a standby that is stopped looks for a base image.
+const stoppedPoll = 2 * time.Second
+
+// loadNewer waits for a base image that is past what could not be applied, and
+// loads it: one that the tap stores when the primary was upgraded, or was started
+// from other metadata, or that another standby stores.
+func (s *Standby) loadNewer(ctx context.Context) error {
+	var at image.Position
+	if img, err := s.Image(); err == nil {
+		at = img.Position()
+	}
+	for {
+		bases, err := s.cluster.ListBases(ctx)
+		if err == nil && len(bases) > 0 {
+			newest := bases[len(bases)-1]
+			if newest.Version > at.Version || uint64(newest.Epoch) > at.Epoch {
+				s.event(slog.LevelWarn, events.NewBase, fmt.Sprintf("base image %d is newer than what could not be applied; going on from it", newest.Version), nil)
+				return s.load(ctx, newest.Version)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(stoppedPoll):
+		}
+	}
 }
 
 // fresh tells whether nothing was applied to the image since it was loaded by

@@ -8,10 +8,12 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,6 +58,7 @@ type Cluster struct {
 	meta   *Mount
 	extra  []*Process // what Run started
 	jumped time.Duration
+	modern bool // MooseFS is 4.x
 }
 
 var clusters atomic.Uint32
@@ -92,7 +95,19 @@ func prepare(cfg Config) (*Cluster, error) {
 	if err := c.writeConfig(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	if c.modern, err = isModern(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
+}
+
+// isModern tells whether the mfsmaster in PATH is one of 4.x.
+func isModern() (bool, error) {
+	out, err := exec.Command("mfsmaster", "-v").Output()
+	if err != nil {
+		return false, fmt.Errorf("asking mfsmaster for its version: %w", err)
+	}
+	return bytes.HasPrefix(out, []byte("version: 4.")), nil
 }
 
 func chunkIP(i int) string { return fmt.Sprintf("10.77.0.%d", 10+i) }

@@ -6,6 +6,7 @@ type operation struct {
 	weight  int
 	data    bool // needs chunkservers
 	root    bool // always as root
+	modern  bool // only 4.x has it
 	misread misread
 	run     func(*worker) error
 }
@@ -75,6 +76,12 @@ var operations = []operation{
 	{name: "mfssetarchive", weight: 10, data: true, run: (*worker).toolArchive},
 	{name: "mfsfilerepair", weight: 12, data: true, root: true, misread: always, run: (*worker).toolRepair},
 	{name: "mfsscadmin", weight: 20, root: true, run: (*worker).toolClassAdmin},
+	// what came with 4.x
+	{name: "exchange", weight: 150, modern: true, run: (*worker).exchange},
+	{name: "rename to a new name", weight: 150, modern: true, run: (*worker).renameNew},
+	{name: "mfspatadmin", weight: 20, root: true, modern: true, run: (*worker).toolPattern},
+	{name: "recover from trash", weight: 60, modern: true, run: (*worker).recoverTrash},
+	{name: "remove from trash", weight: 20, modern: true, run: (*worker).removeTrash},
 	// the cluster itself
 	{name: "short session", weight: 3, root: true, misread: always, run: (*worker).shortSession},
 	{name: "maintenance", weight: 3, root: true, run: (*worker).maintenance},

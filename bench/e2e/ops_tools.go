@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,8 +108,8 @@ func (k *worker) toolQuota() error {
 	if k.chance(40) {
 		args = append(args, "-p", fmt.Sprint(1+k.rng.IntN(60)))
 	}
-	if len(args) == 0 {
-		args = []string{"-i", "10"}
+	if len(args) == 0 || k.replay { // 4.x keeps a quota without limits, and its replay does not
+		args = append(args, "-i", "10")
 	}
 	dir := k.dir()
 	if err := k.tool("mfssetquota", append(args, k.on(dir))...); err != nil {
@@ -301,9 +302,7 @@ func (k *worker) toolRepair() error {
 
 // toolClassAdmin makes, copies, renames, changes and removes storage classes.
 func (k *worker) toolClassAdmin() error {
-	admin := func(args ...string) error {
-		return k.tool("mfsscadmin", append([]string{k.root()}, args...)...)
-	}
+	admin := func(args ...string) error { return k.adminTool("mfsscadmin", args...) }
 	n := k.classes.Load()
 	some := fmt.Sprintf("class%d", k.rng.Int64N(n+1))
 	fresh := func() string { return fmt.Sprintf("class%d", k.classes.Add(1)-1) }
@@ -316,6 +315,9 @@ func (k *worker) toolClassAdmin() error {
 		}
 		if k.chance(30) {
 			args = append(args, "-C", "C", "-a", "1")
+		}
+		if k.cluster.modern {
+			args = append(args, k.modernClass()...)
 		}
 		return admin(append(args, fresh())...)
 	case 2:
@@ -339,6 +341,9 @@ func (k *worker) trashEntry() (string, error) {
 	}
 	defer dir.Close()
 	list, err := dir.Readdirnames(2000)
+	if errors.Is(err, io.EOF) {
+		return "", errNothing // of 4.x an empty trash has no name at all
+	}
 	if err != nil {
 		return "", err
 	}

@@ -135,6 +135,7 @@ type worker struct {
 	weight  int
 	user    User
 	damaged bool
+	replay  bool       // the master replays its own entries: Workload.Replayed
 	open    []*os.File // kept open, some of them without a name by now
 	done    map[string]int
 	failed  map[string]int
@@ -142,9 +143,9 @@ type worker struct {
 }
 
 func newWorker(s *shared, w Workload, i int) *worker {
-	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged}
+	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged, replay: w.Replayed}
 	for _, o := range operations {
-		if w.NoData && o.data || w.Replayed && o.misread == always {
+		if w.NoData && o.data || w.Replayed && o.misread == always || o.modern && !s.cluster.modern {
 			continue
 		}
 		if w.Replayed && o.misread == groups {

@@ -152,6 +152,7 @@ type ChunkRequest struct {
 	Inode meta.Inode
 	Index uint32
 	Flags uint8 // ChunkModTime when it is not there
+	Old   bool  // without flags, for masters before 3.0.4
 }
 
 // Append appends request t.
@@ -160,14 +161,16 @@ func (p *ChunkRequest) Append(e *Encoder, t Type) {
 	e.U32(p.MsgID)
 	e.U32(uint32(p.Inode))
 	e.U32(p.Index)
-	e.U8(p.Flags)
+	if !p.Old {
+		e.U8(p.Flags)
+	}
 	e.End()
 }
 
 // Decode reads the request.
 func (p *ChunkRequest) Decode(d *Decoder) error {
 	*p = ChunkRequest{MsgID: d.U32(), Inode: meta.Inode(d.U32()), Index: d.U32(), Flags: ChunkModTime}
-	if d.Len() > 0 {
+	if p.Old = d.Len() == 0; !p.Old {
 		p.Flags = d.U8()
 	}
 	return d.End()

@@ -374,7 +374,7 @@ func TestClientOldForms(t *testing.T) {
 		{"428 wire.Readdir", "00000001 00000002 00000003 00000004 01", &Readdir{1, 2, Identity{3, PackNumbers(4)}, 1, false, 0xFFFFFFFF, 0}},
 		{"428 wire.Readdir", "00000001 00000002 00000003 00000004 01 00000005 0000000000000006", &Readdir{1, 2, Identity{3, PackNumbers(4)}, 1, true, 5, 6}},
 		{"430 wire.Open", "00000001 00000002 00000003 00000004 01", &Open{1, 2, Identity{3, PackNumbers(4)}, 1}},
-		{"432 wire.ChunkRequest", "00000001 00000002 00000003", &ChunkRequest{1, 2, 3, ChunkModTime}},
+		{"432 wire.ChunkRequest", "00000001 00000002 00000003", &ChunkRequest{MsgID: 1, Inode: 2, Index: 3, Flags: ChunkModTime, Old: true}},
 		{"436 wire.WriteEnd", "00000001 0000000000000002 00000003 0000000000000004", &WriteEnd{MsgID: 1, Chunk: 2, Inode: 3, Length: 4, Flags: 1}},
 		{"436 wire.WriteEnd", "00000001 0000000000000002 00000003 0000000000000004 02", &WriteEnd{MsgID: 1, Chunk: 2, Inode: 3, Length: 4, Flags: 2}},
 		{"704 wire.TimeSync", "", &TimeSync{}},

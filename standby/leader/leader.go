@@ -190,7 +190,7 @@ func (l *Leader) Run(ctx context.Context) error {
 
 // ErrRelease says that the metadata are those of a release whose requests are
 // not known: only those of 3.0.117 and before are.
-var ErrRelease = errors.New("a cluster of this release cannot be led")
+var ErrRelease = errors.New("a cluster of 4.x cannot be led by this program: write its metadata with mfsstandby export and start that release's own mfsmaster on it")
 
 func (l *Leader) run(ctx context.Context) error {
 	err := l.cfg.Image.Read(func(st *meta.State, _ image.Position) error {

@@ -10,6 +10,9 @@ import (
 // statusAgain tells clients to ask again: MooseFS's EAGAIN.
 const statusAgain meta.Status = 45
 
+// indexKnown is the release since which masters tell of one chunk of a file.
+var indexKnown = wire.NewRelease(3, 0, 26)
+
 // CheckFile asks the primary how many chunks of a file have 0 to 9, and 10 or
 // more, valid copies, and last how many slots have no chunk.
 func (l *Locator) CheckFile(ctx context.Context, ino meta.Inode) ([12]uint32, meta.Status) {
@@ -19,8 +22,12 @@ func (l *Locator) CheckFile(ctx context.Context, ino meta.Inode) ([12]uint32, me
 }
 
 // CheckChunk asks the primary for all copies of one chunk of a file; they are
-// as in wire.CheckedChunk, and the caller's.
+// as in wire.CheckedChunk, and the caller's. Masters that do not know the question
+// are not asked: EINVAL.
 func (l *Locator) CheckChunk(ctx context.Context, ino meta.Inode, index uint32) ([]byte, meta.Status) {
+	if link := l.link.Load(); link != nil && link.release < indexKnown {
+		return nil, meta.EINVAL
+	}
 	var reply wire.CheckedChunk
 	status := l.check(ctx, &wire.Check{Inode: ino, HasIndex: true, Index: index},
 		func(d *wire.Decoder, _ wire.Release) error { return reply.Decode(d) })

@@ -59,6 +59,10 @@ type Config struct {
 // told to clients of 4.x only.
 var release = wire.NewRelease(4, 59, 2)
 
+// flagsKnown is the release since which masters take flags with a chunk request;
+// older ones end the connection.
+var flagsKnown = wire.NewRelease(3, 0, 4)
+
 // askTime is longer than a master holds back what is asked about a chunk that
 // is being written.
 const askTime = 35 * time.Second
@@ -235,7 +239,7 @@ func (l *Locator) readChunk(link *link, at slot, k key) (wire.Locations, meta.St
 	defer cancel()
 	generation := l.cache.generation.Load()
 	payload, err := link.call(ctx, wire.FuseReadChunk, func(e *wire.Encoder, id uint32) {
-		(&wire.ChunkRequest{MsgID: id, Inode: at.ino, Index: at.index}).Append(e, wire.FuseReadChunk)
+		(&wire.ChunkRequest{MsgID: id, Inode: at.ino, Index: at.index, Old: link.release < flagsKnown}).Append(e, wire.FuseReadChunk)
 	})
 	if err != nil {
 		return nil, meta.OK, err

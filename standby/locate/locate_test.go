@@ -140,6 +140,9 @@ func (p *primary) readChunk(e *wire.Encoder, d *wire.Decoder) {
 	if err := r.Decode(d); err != nil {
 		p.t.Errorf("READ_CHUNK: %v", err)
 	}
+	if old := p.release < flagsKnown; r.Old != old {
+		p.t.Errorf("a master of %v is asked as one before 3.0.4: %v", p.release, r.Old)
+	}
 	at := slot{r.Inode, r.Index}
 	p.log = append(p.log, fmt.Sprintf("read %d/%d", r.Inode, r.Index))
 	if p.wrong {

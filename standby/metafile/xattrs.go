@@ -181,7 +181,8 @@ func (c *comparer) attribute(ino meta.Inode, name, value []byte) {
 	c.differ(d)
 }
 
-// attributeNames compares which attributes an inode has, and their order.
+// attributeNames compares which attributes an inode has, and their order, which
+// releases before 3.0 do not store: theirs is that of a hash table.
 func (c *comparer) attributeNames(ino meta.Inode, file []string) {
 	image := c.st.Xattrs.Names(ino)
 	if slices.Equal(file, image) {
@@ -193,7 +194,7 @@ func (c *comparer) attributeNames(ino meta.Inode, file []string) {
 			c.differ(Difference{Table: "XATR", Key: inodeKey(ino), Path: c.path(ino), Field: fmt.Sprintf("%q", name), File: absent, Image: fmt.Sprintf("%X", value)})
 		}
 	}
-	if len(file) == len(image) {
+	if len(file) == len(image) && c.st.Release.Since(meta.Release3) {
 		c.differ(Difference{Table: "XATR", Key: inodeKey(ino), Path: c.path(ino), Field: "order", File: fmt.Sprintf("%q", file), Image: fmt.Sprintf("%q", image)})
 	}
 }
