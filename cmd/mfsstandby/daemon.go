@@ -18,6 +18,7 @@ import (
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
+	"mfsstandby/standby/upstream"
 	"mfsstandby/standby/web"
 )
 
@@ -45,6 +46,9 @@ type daemon struct {
 	tap     *tapper          // nil: there is none that a leader would have to stop
 	node    *promote.Node    // nil: this process cannot lead
 	end     context.CancelFunc
+
+	upstream *upstream.Upstream // nil: there is nothing for metaloggers
+	cascade  bool               // it runs before a promotion, too
 }
 
 // part runs until its context ends. One that ends with an error ends all.
@@ -147,6 +151,11 @@ func (d *daemon) tell() control.Status {
 	if d.node != nil {
 		now := d.node.Role()
 		st.Cluster = &now
+	}
+	if d.upstream != nil {
+		if now := d.upstream.Status(); now.Running {
+			st.Upstream = &now
+		}
 	}
 	return st
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"mfsstandby/replicator/tap"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/promote"
@@ -46,7 +48,7 @@ func steps(list []promote.Step) (names []string) {
 func TestPromoteAndDemote(t *testing.T) {
 	data := t.TempDir()
 	addr := freePort(t)
-	args := []string{"run", "--rate", "200", "--listen-http", addr, "--listen-clients", freePort(t)}
+	args := []string{"run", "--rate", "200", "--listen-http", addr, "--listen-clients", freePort(t), "--listen-metaloggers", freePort(t)}
 	p := start(t, data, args...)
 	api := "http://" + addr + "/api/v1/"
 	p.status("in sync", inRole(role.InSync))
@@ -68,6 +70,11 @@ func TestPromoteAndDemote(t *testing.T) {
 	if st.Standby.State != standby.Leading || st.Cluster.Reason != "drill" || st.Cluster.Epoch == 0 {
 		t.Errorf("status of a leader: %+v %+v", st.Cluster, st.Standby.State)
 	}
+	st = p.status("a metadata file for metaloggers", func(st *control.Status) bool { return st.Upstream != nil && st.Upstream.Saved.Version != 0 })
+	if base, err := tap.ReadBase(filepath.Join(data, "mfs", "metadata.mfs.back")); err != nil || base.Version != st.Upstream.Saved.Version {
+		t.Errorf("the metadata file is %+v, %v; status %+v", base, err, st.Upstream.Saved)
+	}
+	p.status("metaloggers being served", func(st *control.Status) bool { return st.Upstream != nil && st.Upstream.Address == args[len(args)-1] })
 	if code, a := post(t, api+"promote", `{}`); code != http.StatusConflict || !strings.Contains(a.Error, promote.ErrLeads.Error()) {
 		t.Errorf("second promotion: %d %+v", code, a)
 	}
@@ -88,7 +95,9 @@ func TestPromoteAndDemote(t *testing.T) {
 		if code := Run(t.Context(), []string{"demote", "--data", data}, &out, &errs); code != exitDone {
 			t.Fatalf("demote: %d\n%s%s", code, out.String(), errs.String())
 		}
-		p.status("following", inRole(role.InSync))
+		if st := p.status("following", inRole(role.InSync)); st.Upstream != nil {
+			t.Errorf("metaloggers are served after the demotion: %+v", st.Upstream)
+		}
 		if code := Run(t.Context(), []string{"promote", "--data", data, "--force"}, &out, &errs); code != exitDone {
 			t.Fatalf("promote: %d\n%s%s\n%s", code, out.String(), errs.String(), p.out.String())
 		}

@@ -55,10 +55,12 @@ type clientFlags struct {
 	maxLag  *time.Duration
 	primary locate.Config
 	state   string
+
+	upstream *upstreamFlags
 }
 
 func addClientFlags(f *pflag.FlagSet) *clientFlags {
-	c := &clientFlags{listen: address{text: defaultListenClients}}
+	c := &clientFlags{listen: address{text: defaultListenClients}, upstream: addUpstreamFlags(f)}
 	f.Var(&c.listen, "listen-clients", "HOST:PORT to serve mounts and tools on, read-only until it is promoted; empty is nowhere")
 	c.exports = f.String("exports", exports.DefaultFile, "who may mount what, as the stock master's file; SIGHUP reads it again")
 	f.StringVar(&c.primary.Address, "primary-clients", "", "client port of the primary, HOST:PORT, to ask where chunks are; by default port 9421 of --primary")
@@ -82,7 +84,7 @@ func (c *clientFlags) check() error {
 	if *c.maxLag < 0 {
 		return usagef("--max-lag %v: give a time, or 0 for never", *c.maxLag)
 	}
-	return nil
+	return c.upstream.check()
 }
 
 // setPrimary sets whom to ask what only a running master knows. primary is the
@@ -131,8 +133,12 @@ type primarySpace struct{ from *locate.Locator }
 
 func (p primarySpace) Space() server.Space { return server.Space(p.from.Space()) }
 
-// serveClients adds a server of the standby's image to the parts.
+// serveClients adds a server of the standby's image to the parts, and what is for
+// metaloggers.
 func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby) error {
+	if err := d.addUpstream(c.upstream, s); err != nil {
+		return err
+	}
 	if c.listen.text == "" {
 		return nil
 	}
@@ -216,7 +222,7 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 	if err != nil {
 		return err
 	}
-	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower}
+	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower, Metaloggers: d.metaloggers}
 	if locator != nil {
 		cfg.Locator, cfg.Primary, cfg.Asker = locator, primarySpace{locator}, locate.NewAsker(c.primary.Address, nil)
 	}
@@ -225,7 +231,7 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 		return err
 	}
 	port.Server = srv
-	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Logger: d.log, Events: d.events}
+	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Beside: d.besideLeader, Logger: d.log, Events: d.events}
 	if d.tap != nil {
 		cfgNode.Tap = d.tap
 	}

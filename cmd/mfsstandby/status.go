@@ -14,6 +14,7 @@ import (
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
+	"mfsstandby/standby/upstream"
 )
 
 func statusCommand() command {
@@ -128,10 +129,39 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 	if c := st.Clients; c != nil {
 		row("clients", "%d connections of %d sessions, %d packets received", c.Connections, c.Connected, c.Packets)
 	}
+	if st.Upstream != nil {
+		printUpstream(row, st.Upstream, now)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	return printEvents(w, events)
+}
+
+// printUpstream tells of metaloggers and of what is kept for them.
+func printUpstream(row func(string, string, ...any), u *upstream.Status, now time.Time) {
+	row("changelog files", "in %s, up to version %d", u.Dir, u.Written)
+	saved := "not saved yet"
+	if u.Saved.Version != 0 {
+		saved = fmt.Sprintf("of version %d, saved %s ago in %.0f ms", u.Saved.Version, span(now.Sub(u.Saved.At)), u.Saved.Ms)
+	}
+	if u.Saved.Error != "" {
+		saved += "; the last try failed: " + u.Saved.Error
+	}
+	row("metadata.mfs.back", "%s", saved)
+	if u.Address != "" {
+		row("metaloggers", "%d at %s", len(u.Metaloggers), u.Address)
+	}
+	for _, m := range u.Metaloggers {
+		text := fmt.Sprintf("%s, MooseFS %s, for %s, sent all before version %d", m.Address, m.Program, span(now.Sub(m.Since)), m.Next)
+		if m.Fetching != "" {
+			text += ", fetching " + m.Fetching
+		}
+		row("metalogger", "%s", text)
+	}
+	if u.Error != "" {
+		row("upstream error", "%s", u.Error)
+	}
 }
 
 func printTap(row func(string, string, ...any), s *replicator.Status, now time.Time) {

@@ -52,6 +52,11 @@ const (
 	Unreachable  Code = "unreachable"   // a port that this process should listen on
 	Refused      Code = "refused"       // by the primary
 	Configured   Code = "configuration" // read again
+	Serving      Code = "serving"       // a port is open that was not
+	Saved        Code = "saved"         // metadata.mfs.back, for metaloggers
+	SaveFailed   Code = "save_failed"   // it could not be
+	FilesFailed  Code = "files_failed"  // changelog files cannot be written, or metaloggers not be served
+	FilesAside   Code = "files_aside"   // changelog files begin anew
 )
 
 // Event is something worth telling a person.

@@ -72,9 +72,12 @@ type Config struct {
 	Standby *standby.Standby
 	Server  Server
 	Tap     Tap // nil: the tap is in another process
-	Who     string
-	Logger  *slog.Logger
-	Events  *events.Log
+	// Beside, if set, runs beside each leader, until ctx ends; the image is given
+	// back when it has returned.
+	Beside func(ctx context.Context, l *leader.Leader)
+	Who    string
+	Logger *slog.Logger
+	Events *events.Log
 }
 
 // Node is one process that may lead. Its methods are safe for concurrent use.
@@ -263,10 +266,16 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, release func()) (*leade
 	t := &term{begun: w.Next(), end: cancel, ended: make(chan struct{}), writer: w}
 	l := leader.New(leader.Config{Image: img, Stream: streamWriter{w}, Wake: n.cfg.Server.Wake})
 	n.lead = t
+	var beside sync.WaitGroup
+	if n.cfg.Beside != nil {
+		beside.Go(func() { n.cfg.Beside(ctx, l) })
+	}
 	go func() {
 		defer close(t.ended)
 		defer cancel()
 		err := l.Run(ctx)
+		cancel()
+		beside.Wait()
 		n.mu.Lock()
 		n.lead = nil
 		n.mu.Unlock()

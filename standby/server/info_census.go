@@ -322,11 +322,22 @@ func (c *conn) infoMissing() error {
 	})
 }
 
-// infoMetaloggers answers with the metaloggers of the primary: nobody follows
-// a standby that way.
+// infoMetaloggers answers with the metaloggers of the master: those that follow
+// this process if it leads, else the primary's.
 func (c *conn) infoMetaloggers() error {
 	if err := c.empty(); err != nil {
 		return err
+	}
+	if c.srv.cfg.Metaloggers != nil {
+		if own, leads := c.srv.cfg.Metaloggers(); leads {
+			c.out.Begin(wire.InfoMetaloggers.Reply())
+			for _, m := range own {
+				c.out.U32(uint32(m.Release))
+				c.out.U32(m.IP)
+			}
+			c.out.End()
+			return nil
+		}
 	}
 	return c.passOn(wire.InfoMetaloggers, nil, func(n int) bool { return n%8 == 0 }, func(e *reply) error {
 		e.Begin(wire.InfoMetaloggers.Reply())

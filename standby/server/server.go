@@ -50,6 +50,9 @@ type Config struct {
 	// Asker asks the running master what information requests want to know of
 	// it; nil is nobody.
 	Asker Asker
+	// Metaloggers lists those of this process while it leads; nil, or false: the
+	// primary's are listed.
+	Metaloggers func() ([]Metalogger, bool)
 	// Follower makes the server call itself a follower in the list of masters.
 	// Stock mfscli then shows no more than that and charts of it.
 	Follower bool
@@ -263,6 +266,12 @@ type Space struct{ Total, Avail, Free uint64 }
 // knows. It must answer at once, from what it learnt before.
 type Primary interface {
 	Space() Space
+}
+
+// Metalogger is a metalogger that is connected.
+type Metalogger struct {
+	Release wire.Release
+	IP      uint32 // IPv4, 0 for others
 }
 
 // Asker asks a running master.

@@ -81,6 +81,7 @@ export function show(s) {
     ['Started', date(Date.parse(s.started))], ['Source', tap?.source], ['Spool', tap && bytes(tap.spool_bytes)],
     ['Cache', st && bytes(st.cache_bytes) + ', not committed yet ' + bytes(st.dirty_bytes)],
     ['Clients', s.clients && `${count(s.clients.sessions, 'session', 'sessions')}, ${count(s.clients.connections, 'connection', 'connections')}`],
+    ['Metaloggers', s.upstream && metaloggers(s.upstream, Date.parse(s.time))],
     ['Digest', st && st.digest && st.committed_version ? el('span', {}, el('span', {class: 'mono'}, st.digest), ' at version ' + num(st.committed_version)) : null],
   ]);
 }
@@ -136,6 +137,17 @@ function flow(s) {
     text(gap, behind ? '−' + short(behind) : '');
     gap.title = behind ? num(behind) + ' entries' : '';
   });
+}
+
+// metaloggers tells who follows this process as a master, and of the files kept for them.
+function metaloggers(u, now) {
+  const line = (text, title) => el('div', {title}, text);
+  const saved = u.saved.version ? `metadata.mfs.back of version ${num(u.saved.version)}, saved ${span((now - Date.parse(u.saved.at)) / 1000)} ago` : 'metadata.mfs.back not saved yet';
+  return el('div', {},
+    line(u.address ? `${num(u.metaloggers.length)} at ${u.address}` : 'not served'),
+    ...u.metaloggers.map((m) => line(`${m.address}, MooseFS ${m.release}, ` + (m.fetching ? 'fetching ' + m.fetching : 'sent all before version ' + num(m.next_version)))),
+    line(saved + (u.saved.error ? '; the last try failed: ' + u.saved.error : ''), u.dir),
+    u.error ? line(u.error) : '');
 }
 
 function members(list, now) {
