@@ -40,7 +40,8 @@ func TestFiles(t *testing.T) {
 		{"zeros after a power cut", []string{logOf(5, 5) + "6: 1|A(\x00\x00)\n"}, 0, 5, 5, "file0:2: entry is not"},
 		{"no version", []string{logOf(5, 5) + "hello\n"}, 0, 5, 5, "file0:2: column 1: number expected"},
 		{"version too large", []string{logOf(5, 5) + "99999999999999999999: 1|A()\n"}, 0, 5, 5, "number too big"},
-		{"version zero", []string{"0: 1|A()\n"}, 1, 1, 0, "file0:1: version is 0"},
+		{"version zero", []string{logOf(5, 5) + "0: 1|A()\n"}, 0, 5, 5, "file0:2: version is 0"},
+		{"from the first entry of 1.6", []string{"0: 1|SESSION():1\n" + logOf(1, 4)}, 0, 1, 4, ""},
 		{"line too long", []string{logOf(5, 5) + "6: 1|A(" + strings.Repeat("a", 300000)}, 0, 5, 5, "file0:2: line is longer than"},
 		{"entry too long", []string{logOf(5, 5) + "6: 1|A(" + strings.Repeat("a", 200000-5) + ")\n"}, 0, 5, 5, "file0:2: entry of 200000 bytes"},
 	} {

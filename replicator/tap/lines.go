@@ -67,6 +67,9 @@ func (l *lines) peek() (e Entry, ok bool, err error) {
 		return Entry{}, false, nil
 	case err != nil:
 		return Entry{}, false, err
+	case v == 0 && l.taken == 0: // a new file system of 1.6 begins so; every metadata file is from after it
+		l.taken++
+		return l.peek()
 	case v == 0:
 		return Entry{}, false, fmt.Errorf("%s: version is 0", l.where())
 	case v <= l.last:
