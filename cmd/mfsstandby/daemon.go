@@ -40,6 +40,7 @@ type daemon struct {
 	reload map[string]func()           // flags that may change while it runs: what to do then
 	onHUP  []func()                    // what else SIGHUP does
 	parts  []part
+	store  chan struct{} // closed when the store is what taps may write to
 
 	standby *standby.Standby // nil: there is none
 	server  *server.Server   // nil: clients are not served

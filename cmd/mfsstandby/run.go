@@ -93,12 +93,14 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 			return err
 		}
 	}
-	conn, stop, err := r.nats.connect(r.data, r.log, r.events)
+	conn, stop, err := r.connect(r.nats)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	tap, err := newTapper(func() (*replicator.Replicator, error) { return replicator.New(r.src.config(&r.daemon, files), conn) })
+	tap, err := newTapper(func() (*replicator.Replicator, error) {
+		return replicator.New(r.src.config(&r.daemon, r.nats, files), conn)
+	})
 	if err != nil {
 		return err
 	}

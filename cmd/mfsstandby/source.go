@@ -54,12 +54,13 @@ func (s *sourceFlags) any(files []string) bool {
 
 // config completes the tap's Config. Its spool is synced every now and then
 // only: what a power failure takes of it, the stream or the primary has.
-func (s *sourceFlags) config(d *daemon, files []string) replicator.Config {
+func (s *sourceFlags) config(d *daemon, nats *natsFlags, files []string) replicator.Config {
 	cfg := s.cfg
 	cfg.Files = files
 	cfg.Dir = filepath.Join(d.data, "tap")
 	cfg.SpoolMax = int64(*s.spoolMax)
 	cfg.MetaID = uint64(*s.metaid)
+	cfg.Who, cfg.Replicas = nats.node, nats.replicas
 	cfg.Logger, cfg.Events = d.log, d.events
 	return cfg
 }

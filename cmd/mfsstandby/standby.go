@@ -64,8 +64,8 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), page.check()); err != nil {
 					return err
 				}
-				if nats.client.URL == "" && nats.listen == "" {
-					return usagef("standby needs --nats URL, or --listen-nats HOST:PORT for the tap to connect to")
+				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
+					return usagef("standby needs --nats URL, --peers, or --listen-nats HOST:PORT for the tap to connect to")
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
@@ -81,7 +81,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(d.data, d.log, d.events)
+	conn, stop, err := d.connect(nats)
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,8 @@ mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`
 				if !src.any(args) {
 					return usagef("tap needs a source: --primary HOST, --changelog-dir DIR, or changelog files")
 				}
-				if nats.client.URL == "" && nats.listen == "" {
-					return usagef("tap needs --nats URL, or --listen-nats HOST:PORT for standbys to connect to")
+				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
+					return usagef("tap needs --nats URL, --peers, or --listen-nats HOST:PORT for standbys to connect to")
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
@@ -56,12 +56,12 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, p
 		return err
 	}
 	defer lock.Release()
-	conn, stop, err := nats.connect(d.data, d.log, d.events)
+	conn, stop, err := d.connect(nats)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	r, err := replicator.New(src.config(d, files), conn)
+	r, err := replicator.New(src.config(d, nats, files), conn)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,7 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, p
 func (d *daemon) addTap(r *replicator.Replicator) {
 	d.tellTap(r.Status)
 	d.parts = append(d.parts, part{"tap", func(ctx context.Context) error {
+		d.storeReady(ctx)
 		err := r.Run(ctx)
 		if err != nil || ctx.Err() != nil {
 			return err
@@ -89,6 +90,7 @@ func (d *daemon) addTapper(t *tapper) {
 	d.tellTap(func() replicator.Status { return t.now.Load().Status() })
 	d.tap = t
 	d.parts = append(d.parts, part{"tap", func(ctx context.Context) error {
+		d.storeReady(ctx)
 		return t.run(ctx, func(r *replicator.Replicator) error { return d.sourceEnded(ctx, r) })
 	}})
 }

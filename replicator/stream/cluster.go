@@ -84,17 +84,19 @@ func (c *Conn) Open(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err := cl.openBases(ctx, id, replicas); err != nil {
 		return nil, fmt.Errorf("opening the base images of %s: %w", cl.name, err)
 	}
-	if err := cl.openMembers(ctx, id, replicas); err != nil {
+	if cl.members, err = cl.openBucket(ctx, "-members", "members", replicas, true); err != nil {
 		return nil, fmt.Errorf("opening the members of %s: %w", cl.name, err)
 	}
 	return cl, nil
 }
 
-// openMembers changes settings only where they differ, as all that opens does:
-// nats-server writes their file anew, and a crash may come meanwhile.
-func (c *Cluster) openMembers(ctx context.Context, id string, replicas int) error {
+// openBucket opens a key-value bucket, made unless it is only to be kept in as
+// many copies as the stream. It changes settings only where they differ, as all
+// that opens does: nats-server writes their file anew, and a crash may come
+// meanwhile.
+func (c *Cluster) openBucket(ctx context.Context, suffix, what string, replicas int, create bool) (jetstream.KeyValue, error) {
 	want := jetstream.KeyValueConfig{
-		Bucket: c.name + "-members", Description: "members of MooseFS cluster " + id,
+		Bucket: c.name + suffix, Description: what + " of MooseFS cluster " + fmt.Sprintf("%016X", c.metaid),
 		Storage: jetstream.FileStorage, Replicas: replicas, History: 1,
 	}
 	kv, err := c.conn.js.KeyValue(ctx, want.Bucket)
@@ -102,11 +104,14 @@ func (c *Cluster) openMembers(ctx context.Context, id string, replicas int) erro
 	if err == nil {
 		have, err = kv.Status(ctx)
 	}
-	if errors.Is(err, jetstream.ErrBucketNotFound) || err == nil && have.Config().Replicas != replicas {
+	missing := errors.Is(err, jetstream.ErrBucketNotFound)
+	if missing && !create {
+		return nil, nil
+	}
+	if missing || err == nil && have.Config().Replicas != replicas {
 		kv, err = c.conn.js.CreateOrUpdateKeyValue(ctx, want)
 	}
-	c.members = kv
-	return err
+	return kv, err
 }
 
 func (c *Cluster) openBases(ctx context.Context, id string, replicas int) (err error) {
@@ -135,8 +140,9 @@ func (c *Cluster) MetaID() uint64 { return c.metaid }
 // Name is the name of the stream.
 func (c *Cluster) Name() string { return c.name }
 
-func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, error) {
-	want := jetstream.StreamConfig{
+// logConfig is how the stream of entries is kept.
+func (c *Cluster) logConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name:        c.name,
 		Description: "changelog of MooseFS cluster " + strings.TrimPrefix(c.name, strings.SplitN(c.name, "-", 2)[0]+"-"),
 		Subjects:    []string{c.subject + ".*"},
@@ -150,6 +156,10 @@ func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, 
 		AllowDirect: true,
 		DenyDelete:  true, // entries go in order, by Trim, or not at all
 	}
+}
+
+func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, error) {
+	want := c.logConfig(replicas)
 	s, err := c.conn.js.Stream(ctx, c.name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return c.conn.js.CreateStream(ctx, want)
@@ -158,14 +168,66 @@ func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, 
 		return nil, err
 	}
 	have := s.CachedInfo().Config
+	if by := have.Metadata[copyMark]; by != "" {
+		return nil, fmt.Errorf("%w, %s", errCopying, by)
+	}
 	if err := checkConfig(&have, &want); err != nil {
 		return nil, err
 	}
-	if replicas != 0 && have.Replicas != replicas {
-		have.Replicas = replicas
-		return c.conn.js.UpdateStream(ctx, have)
+	if replicas == 0 || have.Replicas == replicas {
+		return s, nil
 	}
-	return s, nil
+	have.Replicas = replicas
+	more, err := c.conn.js.UpdateStream(ctx, have)
+	if tooFew(err) { // Grow does it when they are there
+		return s, nil
+	}
+	return more, err
+}
+
+// growEvery is how often Grow looks.
+const growEvery = 5 * time.Second
+
+// Grow makes of everything that is kept for all clusters as many copies as are
+// wanted, as soon as there are servers for them. It returns when that is so, or
+// ctx ends.
+func (c *Conn) Grow(ctx context.Context, replicas int) {
+	for told := ""; ; {
+		done, err := c.grown(ctx, replicas)
+		if done {
+			return
+		}
+		if err != nil && err.Error() != told && ctx.Err() == nil {
+			told = err.Error()
+			c.log.Warn("waiting for servers to keep copies", "wanted", replicas, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(growEvery):
+		}
+	}
+}
+
+// grown tries to.
+func (c *Conn) grown(ctx context.Context, replicas int) (bool, error) {
+	ids, err := c.Clusters(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		cl, err := c.Open(ctx, ClusterConfig{MetaID: id, Replicas: replicas})
+		if err != nil {
+			return false, err
+		}
+		if _, err := cl.openBucket(ctx, registers, "who leads", replicas, false); err != nil {
+			return false, err
+		}
+		if have := cl.log.CachedInfo().Config.Replicas; have != replicas {
+			return false, fmt.Errorf("%d servers keep %s, and no others are there", have, cl.name)
+		}
+	}
+	return len(ids) > 0, nil
 }
 
 // checkConfig refuses settings, made by hand, with which entries could vanish.

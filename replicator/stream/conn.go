@@ -27,6 +27,7 @@ type Config struct {
 	URL    string // nats://HOST:PORT, several separated by commas
 
 	Name    string // shown by NATS's monitoring; default "mfsstandby"
+	Node    string // what other members call this process's host; default HostName
 	Creds   string // file with JWT and seed
 	NKey    string // file with an nkey seed
 	User    string
@@ -70,6 +71,7 @@ type Conn struct {
 	js     jetstream.JetStream
 	server *Server // nil if not embedded
 	url    string
+	node   string
 	log    *slog.Logger
 	lost   atomic.Pointer[error] // why there was no connection last
 }
@@ -85,7 +87,7 @@ func Connect(cfg Config) (*Conn, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	c := &Conn{server: cfg.Server, url: redacted(cfg.URL), log: cfg.Log}
+	c := &Conn{server: cfg.Server, url: redacted(cfg.URL), node: memberName(cfg.Node), log: cfg.Log}
 	opts, err := c.options(&cfg)
 	if err != nil {
 		return nil, err
@@ -218,7 +220,7 @@ func (e *lostError) Unwrap() error { return nats.ErrDisconnected }
 
 // fault is that of the embedded server, or one that never happens.
 func (c *Conn) fault() *fault {
-	if c.server == nil || c.server.fault == nil {
+	if c.server == nil {
 		return &fault{} // waiting for a nil channel takes for ever
 	}
 	return c.server.fault
@@ -230,14 +232,14 @@ func Away(err error) bool {
 	for _, away := range []error{
 		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers,
 		nats.ErrStaleConnection, nats.ErrTimeout, nats.ErrNoResponders,
-		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded,
+		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded, errCopying,
 	} {
 		if errors.Is(err, away) {
 			return true
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503 // it is starting, or has no leader
+	return errors.As(err, &api) && api.Code == 503 || tooFew(err) // it is starting, or has no leader, or not all servers yet
 }
 
 // reconnects counts the connections made after the first.

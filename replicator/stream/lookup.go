@@ -76,7 +76,7 @@ func (c *Cluster) Announce(ctx context.Context, get func() Member) {
 	defer tick.Stop()
 	for {
 		m := get()
-		m.Name, m.Updated = HostName(), time.Now()
+		m.Name, m.Updated = c.conn.node, time.Now()
 		if err := c.PutMember(ctx, m); err != nil && ctx.Err() == nil {
 			c.conn.log.Warn("telling other members", "err", err)
 		}
@@ -89,9 +89,14 @@ func (c *Cluster) Announce(ctx context.Context, get func() Member) {
 }
 
 // HostName is the host's name in the letters that members' names have.
-func HostName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
+func HostName() string { return memberName("") }
+
+// memberName is a name, by default the host's, in the letters that members' names have.
+func memberName(name string) string {
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	if name == "" {
 		return "unknown"
 	}
 	return strings.Trim(strings.Map(func(r rune) rune {
@@ -99,5 +104,8 @@ func HostName() string {
 			return r
 		}
 		return '_'
-	}, host), ".")
+	}, name), ".")
 }
+
+// Node is what other members call this process's host.
+func (c *Cluster) Node() string { return c.conn.node }

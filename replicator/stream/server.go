@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,7 +22,9 @@ const (
 	maxPayload    = 8 << 20 // bytes of a message; more makes nats-server warn
 	startTimeout  = 30 * time.Second
 	lockName      = "mfsstandby.lock"
-	localUser     = "mfsstandby-local" // of connections within the process, if others need credentials
+	localUser     = "mfsstandby-local"  // of connections within the process, if others need credentials
+	systemUser    = "mfsstandby-system" // likewise, where they concern the servers of a cluster
+	openUser      = "anybody"           // who has no credentials, and needs none
 	defaultSyncIn = time.Second
 	ownSyncIn     = 10 * time.Minute // where nothing depends on it: it holds up the stream
 )
@@ -53,13 +54,6 @@ type ServerConfig struct {
 	Log *slog.Logger // default: slog.Default()
 }
 
-// ClusterPeers makes several embedded servers one NATS cluster.
-type ClusterPeers struct {
-	Name   string   // the same on all nodes
-	Listen string   // HOST:PORT for the other nodes
-	Routes []string // nats://HOST:PORT of the other nodes
-}
-
 // Validate says what is wrong or contradictory.
 func (c *ServerConfig) Validate() error {
 	switch {
@@ -74,8 +68,8 @@ func (c *ServerConfig) Validate() error {
 	case (c.User == "") != (c.Pass == ""):
 		return errors.New("a user needs a password and a password its user")
 	}
-	if c.Cluster != nil && (c.Cluster.Name == "" || c.Cluster.Listen == "" || len(c.Cluster.Routes) == 0) {
-		return errors.New("a NATS cluster needs a name, an address to listen on and routes to the other nodes")
+	if c.Cluster != nil {
+		return c.Cluster.validate()
 	}
 	return nil
 }
@@ -87,12 +81,14 @@ func (c *ServerConfig) private() bool { return c.Listen == "" && c.Cluster == ni
 
 // Server is an embedded NATS server with JetStream.
 type Server struct {
-	nats  *server.Server
-	lock  *os.File
-	files fileSyncer
-	names nameSyncer
-	pass  string // of localUser; empty if nobody needs credentials
-	fault *fault // nil if other servers can take over
+	nats   *server.Server
+	lock   *os.File
+	files  fileSyncer
+	names  nameSyncer
+	pass   string // of localUser and systemUser; empty if nobody needs credentials
+	fault  *fault
+	peers  *ClusterPeers // nil: this server is alone
+	closed bool          // nobody else is to connect
 }
 
 // fault tells that the server has stopped to write. It does not answer then: a
@@ -105,7 +101,7 @@ type fault struct {
 
 // look finds the server's own words for it in its log.
 func (f *fault) look(line string) {
-	if f == nil || !writeError.MatchString(line) {
+	if !writeError.MatchString(line) {
 		return
 	}
 	f.once.Do(func() {
@@ -137,14 +133,16 @@ func StartServer(cfg ServerConfig) (*Server, error) {
 		files: fileSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways && cfg.private(), tick: clockTick, syncFile: syncFile},
 		names: nameSyncer{root: cfg.StoreDir, enabled: cfg.SyncAlways, tick: clockTick},
 	}
-	if cfg.Cluster == nil {
-		s.fault = &fault{found: make(chan struct{})}
-	}
+	s.fault, s.peers, s.closed = &fault{found: make(chan struct{})}, cfg.Cluster, cfg.Listen == ""
 	opts, err := s.options(&cfg)
 	if err != nil {
 		return nil, err
 	}
 	if s.lock, err = lockDir(cfg.StoreDir); err != nil {
+		return nil, err
+	}
+	if err := checkLayout(&cfg); err != nil {
+		s.Close()
 		return nil, err
 	}
 	if err := s.start(opts, cfg.Log); err != nil {
@@ -192,9 +190,9 @@ func (s *Server) Close() {
 	}
 }
 
-// URL is where others connect, empty if nothing listens.
+// URL is where others connect, empty if nothing listens for them.
 func (s *Server) URL() string {
-	if s.nats.Addr() == nil {
+	if s.nats.Addr() == nil || s.closed {
 		return ""
 	}
 	return s.nats.ClientURL()
@@ -230,7 +228,7 @@ func (s *Server) options(cfg *ServerConfig) (*server.Options, error) {
 	}
 	opts := &server.Options{
 		ServerName: name,
-		DontListen: cfg.Listen == "",
+		DontListen: cfg.Listen == "" && cfg.Cluster == nil,
 		NoSigs:     true,
 		MaxPayload: maxPayload,
 		JetStream:  true,
@@ -248,11 +246,14 @@ func (s *Server) options(cfg *ServerConfig) (*server.Options, error) {
 	case opts.SyncInterval == 0:
 		opts.SyncInterval = defaultSyncIn
 	}
-	if cfg.Listen != "" {
+	switch {
+	case cfg.Listen != "":
 		var err error
 		if opts.Host, opts.Port, err = hostPort(cfg.Listen); err != nil {
 			return nil, err
 		}
+	case cfg.Cluster != nil: // it looks for others only when it listens; nobody has credentials for this
+		opts.Host, opts.Port = "127.0.0.1", server.RANDOM_PORT
 	}
 	if cfg.TLSCert != "" {
 		if err := serverTLS(opts, cfg); err != nil {
@@ -280,33 +281,27 @@ func serverTLS(opts *server.Options, cfg *ServerConfig) error {
 
 // credentials lets in who is configured, and this process.
 func (s *Server) credentials(opts *server.Options, cfg *ServerConfig) {
-	if cfg.User == "" && len(cfg.NKeys) == 0 {
+	open := cfg.User == "" && len(cfg.NKeys) == 0 && (cfg.Listen != "" || cfg.Cluster == nil)
+	if open && cfg.Cluster == nil {
 		return
 	}
 	s.pass = rand.Text()
 	opts.Users = append(opts.Users, &server.User{Username: localUser, Password: s.pass})
+	if cfg.Cluster != nil {
+		system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
+		opts.Accounts, opts.SystemAccount = append(opts.Accounts, system), system.Name
+		opts.Users = append(opts.Users, &server.User{Username: systemUser, Password: s.pass, Account: system})
+	}
+	if open { // as it is where there are no users at all
+		opts.NoAuthUser = openUser
+		opts.Users = append(opts.Users, &server.User{Username: openUser, Password: rand.Text()})
+	}
 	if cfg.User != "" {
 		opts.Users = append(opts.Users, &server.User{Username: cfg.User, Password: cfg.Pass})
 	}
 	for _, key := range cfg.NKeys {
 		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{Nkey: key})
 	}
-}
-
-func clusterOptions(opts *server.Options, peers *ClusterPeers) error {
-	var err error
-	opts.Cluster.Name = peers.Name
-	if opts.Cluster.Host, opts.Cluster.Port, err = hostPort(peers.Listen); err != nil {
-		return err
-	}
-	for _, r := range peers.Routes {
-		u, err := url.Parse(r)
-		if err != nil || u.Host == "" {
-			return fmt.Errorf("route %q is not of the form nats://HOST:PORT", r)
-		}
-		opts.Routes = append(opts.Routes, u)
-	}
-	return nil
 }
 
 // hostPort splits HOST:PORT; port 0 takes a free one.

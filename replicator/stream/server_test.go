@@ -54,8 +54,8 @@ func TestServerRefuses(t *testing.T) {
 		{"key without certificate", ServerConfig{StoreDir: t.TempDir(), TLSKey: "k"}, "certificate"},
 		{"no such certificate", ServerConfig{StoreDir: t.TempDir(), TLSKey: "nokey", TLSCert: "nocert"}, "nocert"},
 		{"user without password", ServerConfig{StoreDir: t.TempDir(), User: "u"}, "password"},
-		{"cluster without routes", ServerConfig{StoreDir: t.TempDir(), Cluster: &ClusterPeers{Name: "n", Listen: ":1"}}, "routes"},
-		{"bad route", ServerConfig{StoreDir: t.TempDir(), Cluster: &ClusterPeers{Name: "n", Listen: ":1", Routes: []string{"x"}}}, "nats://"},
+		{"cluster without routes", ServerConfig{StoreDir: t.TempDir(), Cluster: &ClusterPeers{Name: "n", Listen: ":1"}}, "those of its nodes"},
+		{"bad route", ServerConfig{StoreDir: t.TempDir(), Cluster: &ClusterPeers{Name: "n", Listen: ":1", Peers: []string{"nowhere"}}}, "nowhere"},
 		{"negative interval", ServerConfig{StoreDir: t.TempDir(), SyncInterval: -1}, "negative"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -2,10 +2,14 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
+
+	"mfsstandby/changelog/meta"
 )
 
 // freePorts returns addresses that nobody listens on now.
@@ -23,50 +27,90 @@ func freePorts(t *testing.T, n int) []string {
 	return addrs
 }
 
-// TestThreeServers keeps each message on three servers, and leaves it so when
-// somebody opens the cluster who does not say how many.
-func TestThreeServers(t *testing.T) {
-	routes := freePorts(t, 3)
-	clients := freePorts(t, 3)
-	var urls []string
-	for _, r := range routes {
-		urls = append(urls, "nats://"+r)
-	}
-	servers := make([]*Server, 3)
+// trio is a cluster of servers, by default three.
+type trio struct {
+	t       *testing.T
+	routes  []string
+	dirs    []string
+	servers []*Server
+}
+
+func newTrio(t *testing.T) *trio {
+	return &trio{t: t, routes: freePorts(t, 3), dirs: []string{t.TempDir(), t.TempDir(), t.TempDir()}, servers: make([]*Server, 3)}
+}
+
+func (tr *trio) start(which ...int) {
+	tr.t.Helper()
 	done := make(chan error)
-	for i := range servers {
+	for _, i := range which {
 		go func() {
 			var err error
-			servers[i], err = StartServer(ServerConfig{
-				StoreDir: t.TempDir(), Name: fmt.Sprint("s", i), Log: quiet, Listen: clients[i],
-				Cluster: &ClusterPeers{Name: "test", Listen: routes[i], Routes: urls},
+			tr.servers[i], err = StartServer(ServerConfig{
+				StoreDir: tr.dirs[i], Name: fmt.Sprint("s", i), Log: quiet,
+				Cluster: &ClusterPeers{Name: "test", Listen: tr.routes[i], Peers: tr.routes, Pass: "secret"},
 			})
 			done <- err
 		}()
 	}
-	for range servers {
+	for range which {
 		if err := <-done; err != nil {
-			t.Fatal(err)
+			tr.t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		for _, s := range servers {
-			s.Close()
-		}
-	})
-	c := connect(t, servers[0])
-	// What is asked before the three have elected a leader is not answered.
-	var cl *Cluster
-	for deadline := time.Now().Add(time.Minute); cl == nil; {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		var err error
-		if cl, err = c.Open(ctx, ClusterConfig{MetaID: testMetaID, Replicas: 3}); err != nil && time.Now().After(deadline) {
-			t.Fatal(err)
-		}
+	for _, i := range which {
+		tr.t.Cleanup(tr.servers[i].Close)
+	}
+}
+
+// conn connects to a server, in whose process it is.
+func (tr *trio) conn(i int) *Conn {
+	tr.t.Helper()
+	c, err := Connect(Config{Server: tr.servers[i], Timeout: 2 * time.Second, Log: quiet})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	tr.t.Cleanup(c.Close)
+	return c
+}
+
+// eventually repeats what NATS may be too busy for with itself.
+func eventually(t *testing.T, what string, do func(context.Context) error) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		err := do(ctx)
 		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
 	}
-	for i, s := range servers {
-		cl = open(t, connect(t, s))
+}
+
+func (tr *trio) open(i, replicas int) *Cluster {
+	tr.t.Helper()
+	conn := tr.conn(i)
+	var cl *Cluster
+	eventually(tr.t, "opening", func(ctx context.Context) (err error) {
+		cl, err = conn.Open(ctx, ClusterConfig{MetaID: testMetaID, Replicas: replicas})
+		if err != nil && !Away(err) {
+			tr.t.Fatal(err)
+		}
+		return err
+	})
+	return cl
+}
+
+// TestThreeServers keeps each message on three servers, and leaves it so when
+// somebody opens the cluster who does not say how many.
+func TestThreeServers(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	tr.open(0, 3)
+	for i := range tr.servers {
+		cl := tr.open(i, 0)
 		if got := cl.log.CachedInfo().Config.Replicas; got != 3 {
 			t.Errorf("opened at server %d: %d replicas of entries, want 3", i, got)
 		}
@@ -85,4 +129,183 @@ func TestThreeServers(t *testing.T) {
 			t.Errorf("opened at server %d: %d replicas of base images, want 3", i, got)
 		}
 	}
+	// Who does not know the password is none of them.
+	stranger, err := StartServer(ServerConfig{
+		StoreDir: t.TempDir(), Name: "stranger", Log: quiet,
+		Cluster: &ClusterPeers{Name: "test", Listen: freePorts(t, 1)[0], Peers: tr.routes, Pass: "guessed"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	eventually(t, "a route being refused", func(context.Context) error {
+		if n := tr.servers[0].nats.NumRoutes(); n == 0 {
+			return errors.New("there are no routes at all")
+		}
+		return nil
+	})
+	if n := stranger.nats.NumRoutes(); n != 0 {
+		t.Errorf("a node with another password has %d routes", n)
+	}
+}
+
+// TestNodesComeAndGo: whichever server dies, the two others take entries again
+// within seconds; one alone does not, and fails nobody who waits.
+func TestNodesComeAndGo(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	cl := tr.open(0, 3)
+	w := newWriter(t, cl, 1)
+	appendAll(t, w, 10, 10)
+	var nodes []Node
+	eventually(t, "three copies", func(ctx context.Context) (err error) {
+		nodes, err = cl.Nodes(ctx)
+		if len(nodes) != 3 && err == nil {
+			err = fmt.Errorf("nodes %+v", nodes)
+		}
+		return err
+	})
+	for i := range tr.servers {
+		tr.servers[i].Close()
+		other := tr.open((i+1)%3, 0)
+		var again *Writer
+		start := time.Now()
+		eventually(t, "opening an epoch without a server", func(ctx context.Context) (err error) {
+			if again, err = other.OpenWriter(ctx, WriterConfig{Who: fmt.Sprint("without ", i)}); err == nil {
+				err = again.Open(ctx, "test", testTime)
+			}
+			return err
+		})
+		appendAll(t, again, 10, 10)
+		// Servers that know no better elect after 4 to 9 s; that takes longer even
+		// on a busy machine than this should.
+		t.Logf("without server %d entries are taken after %v", i, time.Since(start))
+		tr.start(i)
+		eventually(t, "having caught up", func(ctx context.Context) error {
+			nodes, err := other.Nodes(ctx)
+			for _, n := range nodes {
+				if !n.Current || n.Offline {
+					err = fmt.Errorf("nodes %+v", nodes)
+				}
+			}
+			return err
+		})
+		w = again
+	}
+	r := tr.open(1, 0).Reader(Position{Version: 1}, ReaderConfig{})
+	defer r.Close()
+	readTo(t, r, w.Next())
+}
+
+// TestElectionsAreQuick holds that nats-server heeds what is set for it.
+func TestElectionsAreQuick(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	tr.open(0, 3)
+	z, err := tr.servers[0].nats.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if z.JetStream.Meta == nil || z.JetStream.Meta.Size != 3 {
+		t.Fatalf("the servers are no cluster: %+v", z.JetStream.Meta)
+	}
+	if hbInterval != 200*time.Millisecond || maxElectionTimeout != 2*time.Second {
+		t.Errorf("heartbeats each %v, elections within %v", hbInterval, maxElectionTimeout)
+	}
+}
+
+// TestAloneBefore: what a server stored while it was alone is in the cluster,
+// message by message, also if the copy is interrupted, and others wait for it.
+func TestAloneBefore(t *testing.T) {
+	tr := newTrio(t)
+	alone := startServer(t, tr.dirs[0], true)
+	cl := open(t, connect(t, alone))
+	w := newWriter(t, cl, 1)
+	appendAll(t, w, 500, 20)
+	if _, err := cl.PutBase(t.Context(), Base{Version: 201, Epoch: w.End().Epoch, Release: "3.0.117"}, strings.NewReader("image")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cl.Trim(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	want, err := cl.End(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := cl.Reader(Position{}, ReaderConfig{})
+	b, err := first.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	alone.Close()
+
+	tr.start(0, 1, 2)
+	ready, cancel := context.WithCancel(t.Context())
+	interrupted, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() { <-ready.Done(); stop() }()
+	conn := tr.conn(0)
+	if err := conn.Adopt(interrupted, 3, cancel); err == nil {
+		t.Log("the copy was faster than its interruption")
+	} else if _, err := tr.conn(1).Open(t.Context(), ClusterConfig{MetaID: testMetaID}); err == nil || !Away(err) {
+		t.Errorf("opened while it is copied: %v", err)
+	}
+	called := 0
+	if err := conn.Adopt(t.Context(), 3, func() { called++ }); err != nil || called == 0 {
+		t.Fatalf("copying: %v, ready was called %d times", err, called)
+	}
+	if err := conn.Adopt(t.Context(), 3, func() {}); err != nil {
+		t.Fatalf("again: %v", err)
+	}
+	got := tr.open(2, 0)
+	if end, err := got.End(t.Context()); err != nil || end != want {
+		t.Fatalf("it ends at %+v, want %+v; %v", end, want, err)
+	}
+	var image strings.Builder
+	if base, err := got.GetBase(t.Context(), 201, &image); err != nil || image.String() != "image" || base.Epoch != want.Epoch {
+		t.Errorf("base image %q, %+v, %v", &image, base, err)
+	}
+	r := got.Reader(Position{Version: b.Entries[0].Version}, ReaderConfig{})
+	defer r.Close()
+	readTo(t, r, meta.Version(want.Version))
+	// The history goes on.
+	w = openWriterAt(t, got, want.Version)
+	appendAll(t, w, 10, 10)
+	// A node of a cluster does not start alone.
+	tr.servers[0].Close()
+	if s, err := StartServer(ServerConfig{StoreDir: tr.dirs[0], Name: "s0", Log: quiet}); err == nil {
+		s.Close()
+		t.Error("the store of a node of a cluster was opened by a server alone")
+	}
+}
+
+// TestNodeIsReplaced: a host is added while the cluster runs, and one that will
+// not come back is removed; the new one gets its copies.
+func TestNodeIsReplaced(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	cl := tr.open(0, 3)
+	w := newWriter(t, cl, 1)
+	appendAll(t, w, 10, 10)
+	tr.routes, tr.dirs, tr.servers = append(tr.routes, freePorts(t, 1)...), append(tr.dirs, t.TempDir()), append(tr.servers, nil)
+	tr.start(3)
+	tr.servers[2].Close()
+	eventually(t, "removing", func(ctx context.Context) error {
+		// It is known as a node once it has joined.
+		if nodes := tr.servers[0].nats.JetStreamClusterPeers(); len(nodes) < 3 {
+			return fmt.Errorf("nodes %v", nodes)
+		}
+		return tr.servers[1].RemoveNode(ctx, "s2")
+	})
+	if err := tr.servers[1].RemoveNode(t.Context(), "nobody"); err == nil {
+		t.Error("a node was removed that there is not")
+	}
+	eventually(t, "the new node having copies", func(ctx context.Context) error {
+		nodes, err := cl.Nodes(ctx)
+		if err == nil && (len(nodes) != 3 || nodes[0].Name != "s0" || nodes[1].Name != "s1" || nodes[2].Name != "s3" || !nodes[2].Current) {
+			err = fmt.Errorf("nodes %+v", nodes)
+		}
+		return err
+	})
 }

@@ -154,7 +154,7 @@ func (r *run) others(st *standby.Status, now role.Role) error {
 		return fmt.Errorf("%w: the primary, %s, is connected, and accepts writes that will be lost; stop it first", ErrRefused, r.heard.Source)
 	}
 	for _, m := range st.Members {
-		if m.State == string(standby.Leading) && m.Name != stream.HostName() && time.Since(m.Updated) < oldMember {
+		if m.State == string(standby.Leading) && m.Name != r.cfg.Standby.Cluster().Node() && time.Since(m.Updated) < oldMember {
 			return fmt.Errorf("%w: %s leads, and was heard %v ago", ErrRefused, m.Name, time.Since(m.Updated).Round(time.Second))
 		}
 	}
