@@ -51,7 +51,7 @@ func newLiveOrigin(cfg *Config, event func(tap.Event)) (*liveOrigin, error) {
 			}
 		}
 	}
-	live, err := tap.NewLive(tap.LiveConfig{Address: cfg.Primary, Dir: dir, Restarts: true, Event: event})
+	live, err := tap.NewLive(tap.LiveConfig{Address: cfg.Primary, Dir: dir, Timeout: cfg.Silence, Restarts: true, Event: event})
 	if err != nil {
 		return nil, err
 	}

@@ -33,13 +33,15 @@ type Config struct {
 	Files        []string // plain changelog files, read to their end; they need Base
 	Base         string   // metadata file that Files continue
 
-	Dir      string // its own: spool and downloads
-	SpoolMax int64  // bytes the spool may take; 0 means 4 GiB
-	Sync     string // "always": the spool is on disk before an entry is published; "interval" (default): soon after
-	MetaID   uint64 // of the cluster that is expected; 0 means any
-	Replicas int    // NATS servers that keep each message; 0 means 1
-	TakeOver bool   // follow the primary though a leader wrote to the stream: what that one accepted may be given up
-	Who      string // this process, for people; default is the host's name
+	Dir      string        // its own: spool and downloads
+	SpoolMax int64         // bytes the spool may take; 0 means 4 GiB
+	Sync     string        // "always": the spool is on disk before an entry is published; "interval" (default): soon after
+	MetaID   uint64        // of the cluster that is expected; 0 means any
+	Replicas int           // NATS servers that keep each message; 0 means 1
+	Shared   bool          // other processes may be taps of the same primary: one at a time is, by a lease
+	Silence  time.Duration // of a primary, after which the connection is made anew, 3 s at least; 0: 10 s
+	TakeOver bool          // follow the primary though a leader wrote to the stream: what that one accepted may be given up
+	Who      string        // this process, for people; default is the host's name
 	Logger   *slog.Logger
 	Events   *events.Log // nil means one of its own
 }
@@ -96,6 +98,7 @@ type Replicator struct {
 	writer  *stream.Writer
 	stored  chan struct{} // tells harden that something is in the stream
 
+	turn      *turn  // nil: this tap shares with nobody
 	announced bool   // as a member of the cluster
 	rebased   string // why a new base image was needed last
 
@@ -144,14 +147,27 @@ func (r *Replicator) Run(ctx context.Context) error {
 	defer r.background.Wait()
 	defer cancel()
 	r.background.Go(func() { r.origin.run(ctx) })
-	err := r.run(ctx)
-	if ctx.Err() != nil {
-		return nil
+	for {
+		err := r.run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if r.cfg.Shared && (errors.Is(err, stream.ErrFenced) || errors.Is(err, ErrLed) || errors.Is(err, errNotMine)) {
+			if err != errNotMine { // else it has been told
+				r.status.wait(err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(sharedRetry):
+			}
+			continue
+		}
+		if err != nil {
+			r.status.fail(err)
+		}
+		return err
 	}
-	if err != nil {
-		r.status.fail(err)
-	}
-	return err
 }
 
 func (r *Replicator) run(ctx context.Context) error {
@@ -159,6 +175,8 @@ func (r *Replicator) run(ctx context.Context) error {
 	if r.cfg.Sync == "always" {
 		mode = spool.SyncAlways
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var err error
 	r.spool, err = spool.Open(spool.Config{Dir: filepath.Join(r.cfg.Dir, "spool"), Max: r.cfg.SpoolMax, Mode: mode})
 	if err != nil {
@@ -166,13 +184,21 @@ func (r *Replicator) run(ctx context.Context) error {
 	}
 	defer r.spool.Close()
 	r.opened.Store(r.spool)
+	if r.cfg.Shared {
+		t, err := r.awaitTurn(ctx, cancel)
+		if err != nil {
+			return err
+		}
+		defer t.release()
+		r.turn = t
+	}
 	src, err := r.startPatiently(ctx)
 	for err == nil {
 		err = r.pump(ctx, src)
 		switch {
 		case ctx.Err() != nil:
 			src.Close()
-			return ctx.Err()
+			return context.Cause(ctx)
 		case errors.Is(err, io.EOF):
 			return src.Close()
 		case errors.Is(err, stream.ErrLost):
@@ -183,7 +209,7 @@ func (r *Replicator) run(ctx context.Context) error {
 		case errors.Is(err, tap.ErrGap), errors.Is(err, tap.ErrRestarted), errors.Is(err, tap.ErrUpgraded), errors.Is(err, tap.ErrDiverged), errors.Is(err, stream.ErrDiverged):
 			src, err = r.rebase(ctx, src, err)
 		}
-		if err != nil && ctx.Err() == nil && stream.Away(err) {
+		if err != nil && ctx.Err() == nil && stream.Away(err) && !errors.Is(err, errNotMine) {
 			if src != nil {
 				src.Close()
 			}
@@ -199,6 +225,9 @@ func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		src, err := r.start(ctx)
 		if err == nil || ctx.Err() != nil || !stream.Away(err) {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			return src, err
 		}
 		if text := err.Error(); text != told {
@@ -242,6 +271,11 @@ func (r *Replicator) start(ctx context.Context) (_ tap.Source, err error) {
 		return nil, err
 	}
 	r.status.cluster(id)
+	if r.turn != nil {
+		if err := r.turn.take(ctx, r.cluster, false); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.openWriter(ctx); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type Status struct {
 	Heard     time.Time      `json:"heard"`             // when the primary sent something last
 	Spool     int64          `json:"spool_bytes"`
 	Error     string         `json:"error,omitempty"`
+	Waits     string         `json:"waits,omitempty"` // why another tap follows the primary, where several may; "": this one does
 	Events    []events.Event `json:"events,omitempty"`
 }
 
@@ -116,6 +117,23 @@ func (t *tracker) acked() meta.Version {
 	return t.now.Published
 }
 
+// wait says that another tap goes on.
+func (t *tracker) wait(err error) {
+	t.mu.Lock()
+	known := t.now.Waits == err.Error()
+	t.now.Waits = err.Error()
+	t.mu.Unlock()
+	if !known {
+		t.event(slog.LevelInfo, events.Waiting, "not following", err)
+	}
+}
+
+func (t *tracker) goOn() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now.Waits = ""
+}
+
 func (t *tracker) fail(err error) {
 	t.mu.Lock()
 	t.now.Error = err.Error()
@@ -173,6 +191,8 @@ func (r *Replicator) describe() stream.Member {
 	switch {
 	case s.Error != "":
 		state = "trouble"
+	case s.Waits != "":
+		state = "waiting for its turn"
 	case r.status.live != nil && !s.Following:
 		state = "waiting for the primary"
 	}

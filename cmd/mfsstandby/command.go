@@ -37,7 +37,7 @@ type command struct {
 // commands lists all subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand(), tapCommand(), standbyCommand(), statusCommand(), promoteCommand(), demoteCommand(),
+		runCommand(), tapCommand(), standbyCommand(), statusCommand(), promoteCommand(), demoteCommand(), failoverCommand(), nodesCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
 		sampleCommand(), benchReplayCommand(), benchLagCommand(), benchReadsCommand(), versionCommand(),
 	}

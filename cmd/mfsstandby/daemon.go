@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"mfsstandby/replicator/events"
+	"mfsstandby/replicator/stream"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
+	"mfsstandby/standby/failover"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
@@ -40,6 +42,7 @@ type daemon struct {
 	reload map[string]func()           // flags that may change while it runs: what to do then
 	onHUP  []func()                    // what else SIGHUP does
 	parts  []part
+	nodes  *stream.Conn
 	store  chan struct{} // closed when the store is what taps may write to
 
 	standby *standby.Standby // nil: there is none
@@ -50,6 +53,9 @@ type daemon struct {
 
 	upstream *upstream.Upstream // nil: there is nothing for metaloggers
 	cascade  bool               // it runs before a promotion, too
+
+	failover *failoverFlags // nil: this process leads only if it is told to
+	stands   *failover.Failover
 }
 
 // part runs until its context ends. One that ends with an error ends all.
@@ -119,7 +125,7 @@ func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.end = cancel
-	server := &control.Server{Dir: d.data, View: d.view, Node: d.node, Cache: d.cache, Logger: d.log, Status: d.tell}
+	server := &control.Server{Dir: d.data, Failover: d.stands, Nodes: d.nodes, View: d.view, Node: d.node, Cache: d.cache, Logger: d.log, Status: d.tell}
 	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}, {"disk", d.watchRoom}}, d.parts...)
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
@@ -157,6 +163,10 @@ func (d *daemon) tell() control.Status {
 		if now := d.upstream.Status(); now.Running {
 			st.Upstream = &now
 		}
+	}
+	if d.stands != nil {
+		now := d.stands.Status()
+		st.Failover = &now
 	}
 	return st
 }

@@ -17,6 +17,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"changelog", []string{module + "replicator", module + "standby", module + "bench", "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"replicator/wire", []string{module + "standby", module + "replicator/tap", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"replicator/fence", []string{module + "standby", "github.com/nats-io", "github.com/dgraph-io", "net"}},
+		{"replicator/lease", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
+		{"standby/failover", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web"}},
 		{"replicator/events", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"replicator/tap", []string{module + "standby", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"replicator/stream", []string{module + "standby", module + "replicator/tap", "github.com/dgraph-io"}},

@@ -89,6 +89,7 @@ func (n *natsFlags) checkPeers() error {
 	}
 	n.cluster.Peers = nil
 	for _, peer := range n.peers {
+		peer = strings.TrimSpace(peer)
 		if _, _, err := net.SplitHostPort(peer); err != nil {
 			peer = net.JoinHostPort(strings.Trim(peer, "[]"), clusterPort)
 		}
@@ -109,7 +110,7 @@ func (d *daemon) connect(n *natsFlags) (*stream.Conn, func(), error) {
 	if err != nil {
 		return nil, stop, err
 	}
-	d.store = make(chan struct{})
+	d.store, d.nodes = make(chan struct{}), conn
 	d.parts = append(d.parts, part{"store", func(ctx context.Context) error { return n.keep(ctx, d, conn) }})
 	return conn, stop, nil
 }

@@ -41,6 +41,7 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 			f.BoolVar(&r.sample, "sample", false, "follow the built-in sample primary even though there is a configuration file")
 			r.rate = rateFlag(f)
 			r.nats = addNATSFlags(f)
+			r.stand = addFailoverFlags(f)
 			r.web = addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
@@ -62,12 +63,13 @@ type runner struct {
 	img     *imageFlags
 	clients *clientFlags
 	web     *webFlags
+	stand   *failoverFlags
 	sample  bool
 	rate    *int
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.web.check()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.web.check(), r.stand.validate()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {
@@ -88,6 +90,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	defer lock.Release()
 	r.reload = map[string]func(){"log-level": func() {}}
+	r.stand.use(&r.daemon)
 	if r.sample {
 		if err := r.startSample(); err != nil {
 			return err

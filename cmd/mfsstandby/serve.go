@@ -235,8 +235,18 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 	if d.tap != nil {
 		cfgNode.Tap = d.tap
 	}
+	if d.failover != nil {
+		if d.stands, err = d.failover.make(d, c.primary.Address, s); err != nil {
+			return err
+		}
+		cfgNode.Lease = d.stands
+	}
 	if d.node, err = promote.New(cfgNode); err != nil {
 		return err
+	}
+	if d.stands != nil {
+		d.stands.SetNode(d.node)
+		d.parts = append(d.parts, part{"fail-over", d.stands.Run})
 	}
 	d.server = srv
 	d.onHUP = append(d.onHUP, func() {

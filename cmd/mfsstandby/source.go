@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -61,6 +62,10 @@ func (s *sourceFlags) config(d *daemon, nats *natsFlags, files []string) replica
 	cfg.SpoolMax = int64(*s.spoolMax)
 	cfg.MetaID = uint64(*s.metaid)
 	cfg.Who, cfg.Replicas = nats.node, nats.replicas
+	cfg.Shared = len(nats.peers) > 0 && len(files) == 0
+	if d.failover != nil {
+		cfg.Silence = 3 * time.Second // the least there is: the primary says something each second then
+	}
 	cfg.Logger, cfg.Events = d.log, d.events
 	return cfg
 }

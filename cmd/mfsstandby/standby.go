@@ -58,10 +58,11 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			nats := addNATSFlags(f)
 			img := addImageFlags(f)
 			clients := addClientFlags(f)
+			stand := addFailoverFlags(f)
 			page := addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), page.check()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), page.check(), stand.validate()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
@@ -69,6 +70,7 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
+				stand.use(d)
 				return runStandby(ctx, d, nats, img, clients, page)
 			}
 		},

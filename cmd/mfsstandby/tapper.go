@@ -88,7 +88,7 @@ func (t *tapper) Stop(ctx context.Context) error {
 	defer cancel()
 	for {
 		st := t.now.Load().Status()
-		if st.Published >= st.Received {
+		if st.Published >= st.Received || st.Waits != "" { // it has nothing to bring, or another one does
 			break
 		}
 		select {
@@ -110,6 +110,12 @@ func (t *tapper) Start() {
 	case t.start <- struct{}{}:
 	default:
 	}
+}
+
+// heard tells when the primary was heard last, and whether it is connected.
+func (t *tapper) heard() (time.Time, bool) {
+	st := t.now.Load().Status()
+	return st.Heard, st.Connected && st.Waits == ""
 }
 
 // aliveFor is how old the last sign of a primary that lives may be.

@@ -182,7 +182,7 @@ func (l *Lease) Take(ctx context.Context, force bool) (context.Context, error) {
 	token, sent := rand.Text(), l.now()
 	revision, err := l.set(ctx, Record{Node: l.node, Token: token}, seen.Revision)
 	if err != nil {
-		return nil, fmt.Errorf("%w: it was not free any more: %w", ErrTaken, err)
+		return nil, fmt.Errorf("taking the lease: %w", err) // if it is stored nonetheless, it ends unused
 	}
 	hold, cancel := context.WithCancel(context.Background())
 	l.mu.Lock()

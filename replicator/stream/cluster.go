@@ -257,13 +257,35 @@ func (c *Cluster) epochSubject(e Epoch) string {
 // fetch gets and decodes one message. The error is a *CorruptError or
 // *ForeignError if there is a message at seq and it is no good.
 func (c *Cluster) fetch(ctx context.Context, seq Seq) (message, *jetstream.RawStreamMsg, error) {
-	raw, err := c.log.GetMsg(ctx, uint64(seq))
+	raw, err := c.getMsg(ctx, seq)
 	if err != nil {
 		return message{}, nil, fmt.Errorf("getting message %d: %w", seq, err)
 	}
 	m, err := c.decodeRaw(raw)
 	return m, raw, err
 }
+
+// getMsg gets a message that is stored. Where several servers keep the stream,
+// any of them answers, also one that is some moments behind: it is asked again.
+func (c *Cluster) getMsg(ctx context.Context, seq Seq, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	for try := 0; ; try++ {
+		raw, err := c.log.GetMsg(ctx, uint64(seq), opts...)
+		if !errors.Is(err, jetstream.ErrMsgNotFound) || c.log.CachedInfo().Config.Replicas == 1 || try == behindTries {
+			return raw, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(behindWait):
+		}
+	}
+}
+
+// behindTries times behindWait is how far a server may be behind.
+const (
+	behindTries = 100
+	behindWait  = 20 * time.Millisecond
+)
 
 // decodeRaw decodes a message from the store.
 func (c *Cluster) decodeRaw(raw *jetstream.RawStreamMsg) (message, error) {

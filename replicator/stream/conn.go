@@ -233,6 +233,7 @@ func Away(err error) bool {
 		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers,
 		nats.ErrStaleConnection, nats.ErrTimeout, nats.ErrNoResponders,
 		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded, errCopying,
+		jetstream.ErrStreamNameAlreadyInUse, // another process makes it at this moment
 	} {
 		if errors.Is(err, away) {
 			return true

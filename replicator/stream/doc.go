@@ -17,6 +17,8 @@
 //     (Nats-Expected-Last-Sequence). Therefore a batch is in the stream once,
 //     however often it was sent, nothing of a fenced writer enters behind the
 //     record that fences it, and several messages may be on the way at once.
+//     Where several servers keep the stream, only one is, and the sequence alone
+//     says behind which it belongs.
 //   - What counts is decided by package fence, for writing and reading alike.
 //   - A position is a version with a hash chain over the entries before it. The
 //     sequence is a hint where to look, and never believed.

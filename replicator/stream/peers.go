@@ -157,6 +157,22 @@ func (s *Server) RemoveNode(ctx context.Context, name string) error {
 	return nil
 }
 
+// Nodes is Cluster.Nodes for the only cluster that NATS holds a stream of.
+func (c *Conn) Nodes(ctx context.Context) ([]Node, error) {
+	ids, err := c.Clusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) != 1 {
+		return nil, fmt.Errorf("there are streams of %d clusters", len(ids))
+	}
+	cl, err := c.Open(ctx, ClusterConfig{MetaID: ids[0]})
+	if err != nil {
+		return nil, err
+	}
+	return cl.Nodes(ctx)
+}
+
 // RemoveNode is Server.RemoveNode for the server of this process.
 func (c *Conn) RemoveNode(ctx context.Context, name string) error {
 	if c.server == nil {

@@ -157,7 +157,7 @@ func (r *Reader) next(ctx context.Context) (*Batch, error) {
 // again reads a damaged message once more from the store: the damage may have
 // happened on the way.
 func (r *Reader) again(ctx context.Context, seq Seq, cause error) (*Batch, error) {
-	raw, err := r.c.log.GetMsg(ctx, uint64(seq))
+	raw, err := r.c.getMsg(ctx, seq)
 	if err != nil {
 		return nil, cause
 	}

@@ -83,7 +83,7 @@ func (w *Writer) resync(ctx context.Context) error {
 		return w.err
 	}
 	for w.stored.Seq < last {
-		raw, err := w.c.log.GetMsg(ctx, uint64(w.stored.Seq+1))
+		raw, err := w.c.getMsg(ctx, w.stored.Seq+1)
 		if errors.Is(err, jetstream.ErrMsgNotFound) && w.stored.Seq+1 < Seq(info.State.FirstSeq) {
 			// Only what a base image replaces is trimmed, so others have gone on.
 			w.err = &FencedError{Seq: w.stored.Seq + 1, Epoch: w.stored.Epoch + 1, Who: "an unknown writer", Why: "what it wrote was trimmed since"}

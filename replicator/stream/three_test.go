@@ -309,3 +309,39 @@ func TestNodeIsReplaced(t *testing.T) {
 		return err
 	})
 }
+
+// TestGrow: copies are made of what one server kept, while a writer goes on; a
+// server that has caught up takes what comes then.
+func TestGrow(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	cl := tr.open(0, 1)
+	w := newWriter(t, cl, 1)
+	appendAll(t, w, 200, 10)
+	tr.conn(1).Grow(t.Context(), 3)
+	eventually(t, "three copies", func(ctx context.Context) error {
+		nodes, err := cl.Nodes(ctx)
+		if err == nil && len(nodes) != 3 {
+			err = fmt.Errorf("nodes %+v", nodes)
+		}
+		for _, n := range nodes {
+			if !n.Current {
+				err = fmt.Errorf("nodes %+v", nodes)
+			}
+		}
+		return err
+	})
+	appendAll(t, w, 200, 10)
+	for i := range tr.servers {
+		c := tr.conn(i)
+		select {
+		case <-c.Failed():
+			t.Errorf("server %d: %v", i, c.Failure())
+		default:
+		}
+	}
+	tr.servers[0].Close()
+	r := tr.open(1, 0).Reader(Position{Version: 1}, ReaderConfig{})
+	defer r.Close()
+	readTo(t, r, w.Next())
+}

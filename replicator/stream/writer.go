@@ -45,8 +45,8 @@ const (
 // Writer appends entries, each exactly once, and only in its own epoch. It is for
 // one goroutine; Acked may be called by all.
 //
-// Append gives messages to NATS and returns; up to Window of them wait for their
-// acknowledgement. Errors of earlier messages are found by the next call. While
+// Append gives messages to NATS and returns; up to Window of them, one where
+// several servers keep the stream, wait for their acknowledgement. Errors of earlier messages are found by the next call. While
 // NATS is away, Append and Flush wait until ctx ends.
 type Writer struct {
 	c   *Cluster
@@ -55,6 +55,7 @@ type Writer struct {
 	log *slog.Logger
 
 	opened  bool
+	cluster bool // several servers keep the stream: messages go one by one, see readEnd
 	led     bool // what was stored last, by whoever, was a leader's
 	salvage bool
 	err     error // fenced or worse: for good
@@ -114,6 +115,16 @@ func (w *Writer) readEnd(ctx context.Context) error {
 		return err
 	}
 	w.stored = fence.State{Seq: Seq(info.State.LastSeq)}
+	if w.cluster = info.Cluster != nil && info.Cluster.Name != ""; w.cluster {
+		// Each server compares the id of the message before with that of the last
+		// one it got itself, and forgets it when it catches up with the others: then
+		// it takes the message for one that it cannot store, and gives the stream up
+		// (nats-server 2.15: processCatchupMsg leaves lmsgId as it is). So ids are of
+		// no use here. The sequence alone does the same if a message is sent only
+		// when the one before it is acknowledged: what was fenced off then wants a
+		// sequence that is taken.
+		w.cfg.Window = 1
+	}
 	for seq := info.State.LastSeq; info.State.Msgs > 0 && seq >= info.State.FirstSeq; seq-- {
 		m, raw, err := w.c.fetch(ctx, Seq(seq))
 		if err == nil && m.Kind == fence.Batch {
@@ -318,7 +329,7 @@ func (w *Writer) publish(f *flight) {
 	if w.cfg.Leads {
 		msg.Header[roleHeader] = []string{roleLeader}
 	}
-	if f.prev != "" {
+	if f.prev != "" && !w.cluster {
 		msg.Header[jetstream.ExpectedLastMsgIDHeader] = []string{f.prev}
 	}
 	future, err := w.c.conn.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))

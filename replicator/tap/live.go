@@ -163,6 +163,18 @@ func (l *Live) Resume(at Position) error {
 	return nil
 }
 
+// Rest ends following, until Resume or Bootstrap is called again.
+func (l *Live) Rest() { l.set(l.newGoal(0, nil)) }
+
+// Reach tells whether the primary takes connections.
+func (l *Live) Reach(ctx context.Context) error {
+	conn, err := l.cfg.Dial(ctx, l.cfg.Address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // Bootstrap downloads the primary's newest metadata file into LiveConfig.Dir,
 // as base-VERSION.mfs, and makes Next yield the entries from its version on.
 // Lost connections are made again, and the download is taken up where it was,

@@ -7,6 +7,9 @@
 //	POST /verify  VerifyRequest; answers with lines of VerifyLine
 //	POST /promote promote.Options; answers with lines of PromoteLine
 //	POST /demote  the same; only the reason counts
+//	POST /failover FailoverRequest
+//	GET  /nodes   list of stream.Node
+//	POST /nodes/remove  RemoveRequest
 package control
 
 import (
@@ -23,6 +26,8 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/stream"
+	"mfsstandby/standby/failover"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/promote"
@@ -40,12 +45,14 @@ const (
 
 // Server answers questions about a running process.
 type Server struct {
-	Dir    string // data directory
-	Status func() Status
-	View   func() (*image.View, error) // nil: there is no image here
-	Node   *promote.Node               // nil: this process cannot lead
-	Cache  int64                       // of temporary images, bytes
-	Logger *slog.Logger
+	Dir      string // data directory
+	Status   func() Status
+	View     func() (*image.View, error) // nil: there is no image here
+	Node     *promote.Node               // nil: this process cannot lead
+	Failover *failover.Failover          // nil: it does not lead without being told to
+	Nodes    *stream.Conn                // to the servers that keep the stream
+	Cache    int64                       // of temporary images, bytes
+	Logger   *slog.Logger
 }
 
 // Run serves until ctx ends and the requests under way are cut off.
@@ -60,6 +67,9 @@ func (s *Server) Run(ctx context.Context) error {
 	mux.HandleFunc("POST /verify", s.verify)
 	mux.HandleFunc("POST /promote", s.promote)
 	mux.HandleFunc("POST /demote", s.demote)
+	mux.HandleFunc("POST /failover", s.failover)
+	mux.HandleFunc("GET /nodes", s.nodes)
+	mux.HandleFunc("POST /nodes/remove", s.removeNode)
 	server := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()

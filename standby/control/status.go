@@ -5,6 +5,7 @@ import (
 
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
+	"mfsstandby/standby/failover"
 	"mfsstandby/standby/role"
 	"mfsstandby/standby/upstream"
 )
@@ -22,6 +23,7 @@ type Status struct {
 	Clients  *Clients           `json:"clients,omitempty"`      // nil: none are served
 	Upstream *upstream.Status   `json:"upstream,omitempty"`     // what is kept and served for metaloggers; nil: nothing
 	Cluster  *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead
+	Failover *failover.Status   `json:"failover,omitempty"`     // nil: it does not lead without being told to
 }
 
 // Clients tells of the server on the client port, as server.Stats does.

@@ -36,6 +36,10 @@ type Config struct {
 	// must not wait, nor keep them.
 	Published func([]meta.RawEntry)
 
+	// Valid, if set, tells whether this may lead at this moment: without that
+	// nothing is answered.
+	Valid func() bool
+
 	CommitEvery time.Duration // between commits of the image; 0: one second
 	MaxBatch    int           // requests in one batch; 0: 1024
 }
@@ -121,7 +125,7 @@ func (l *Leader) Do(ctx context.Context, do func(*Turn)) error {
 	}
 	select {
 	case err := <-r.done:
-		return err
+		return l.valid(err)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.done:
@@ -142,7 +146,7 @@ func (l *Leader) Wait(ctx context.Context, v meta.Version) error {
 		acked, moved := l.acked, l.moved
 		l.mu.Unlock()
 		if acked >= v {
-			return nil
+			return l.valid(nil)
 		}
 		select {
 		case <-moved:
@@ -166,6 +170,14 @@ func (l *Leader) Read(ctx context.Context, f func(*meta.State, image.Position) e
 		return err
 	}
 	return l.Wait(ctx, seen)
+}
+
+// valid is err, or that this does not lead any more.
+func (l *Leader) valid(err error) error {
+	if err == nil && l.cfg.Valid != nil && !l.cfg.Valid() {
+		return fmt.Errorf("%w: its lease is over", ErrLost)
+	}
+	return err
 }
 
 func (l *Leader) lost() error {

@@ -58,6 +58,29 @@ type Tap interface {
 	Heard() Heard
 }
 
+// Lease is what a leader has to have, where several processes may lead by
+// themselves.
+type Lease interface {
+	// Take takes it; the context ends when the lease does.
+	Take(ctx context.Context, how Claim) (context.Context, error)
+	// Valid tells whether this process has it at this moment.
+	Valid() bool
+	// Release gives it back.
+	Release()
+	// Pause keeps all processes from leading by themselves.
+	Pause(ctx context.Context, reason string) error
+}
+
+// Claim is how much a lease is wanted.
+type Claim int
+
+// The claims.
+const (
+	ClaimIfFree   Claim = iota // or not at all
+	ClaimWhenFree              // unless another process takes it
+	ClaimByForce               // from whoever has it
+)
+
 // Heard is what is known of a primary.
 type Heard struct {
 	Source string       `json:"source"`
@@ -71,7 +94,8 @@ type Config struct {
 	Dir     string // data directory of the process, for its role
 	Standby *standby.Standby
 	Server  Server
-	Tap     Tap // nil: the tap is in another process
+	Tap     Tap   // nil: the tap is in another process
+	Lease   Lease // nil: none is needed
 	// Beside, if set, runs beside each leader, until ctx ends; the image is given
 	// back when it has returned.
 	Beside func(ctx context.Context, l *leader.Leader)
@@ -205,6 +229,9 @@ func (n *Node) resume(ctx context.Context) error {
 	kept := n.role.Now()
 	r := newRun(n, Options{Reason: "the leader was started again"}, nil)
 	err := n.awaitSync(ctx)
+	if err == nil && n.cfg.Lease != nil {
+		r.hold, err = n.cfg.Lease.Take(ctx, ClaimWhenFree)
+	}
 	if err == nil {
 		err = r.fence(ctx, func(w *stream.Writer) error {
 			if end := w.End(); !w.Led() || uint64(end.Epoch) != kept.Epoch {
@@ -214,6 +241,7 @@ func (n *Node) resume(ctx context.Context) error {
 		})
 	}
 	if err != nil {
+		n.releaseLease()
 		if ctx.Err() == nil {
 			err = errors.Join(err, n.fire(role.Fenced, err.Error(), nil))
 		}
@@ -256,7 +284,7 @@ func (w streamWriter) End() image.Position {
 }
 
 // begin lets a leader change the image, which is held, and serves its clients.
-func (n *Node) begin(img *image.Image, w *stream.Writer, release func()) (*leader.Leader, error) {
+func (n *Node) begin(img *image.Image, w *stream.Writer, hold context.Context, release func()) (*leader.Leader, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ctx == nil || n.ctx.Err() != nil {
@@ -264,7 +292,13 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, release func()) (*leade
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
 	t := &term{begun: w.Next(), end: cancel, ended: make(chan struct{}), writer: w}
-	l := leader.New(leader.Config{Image: img, Stream: streamWriter{w}, Wake: n.cfg.Server.Wake})
+	cfg := leader.Config{Image: img, Stream: streamWriter{w}, Wake: n.cfg.Server.Wake}
+	over := func() bool { return true }
+	if n.cfg.Lease != nil {
+		cfg.Valid = n.cfg.Lease.Valid
+		over = context.AfterFunc(hold, cancel)
+	}
+	l := leader.New(cfg)
 	n.lead = t
 	var beside sync.WaitGroup
 	if n.cfg.Beside != nil {
@@ -272,8 +306,12 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, release func()) (*leade
 	}
 	go func() {
 		defer close(t.ended)
+		defer n.releaseLease()
 		defer cancel()
 		err := l.Run(ctx)
+		if !over() {
+			err = errLease
+		}
 		cancel()
 		beside.Wait()
 		n.mu.Lock()
@@ -284,6 +322,15 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, release func()) (*leade
 		release()
 	}()
 	return l, nil
+}
+
+// errLease ends a leader that could not renew its lease in time.
+var errLease = errors.New("the lease could not be renewed")
+
+func (n *Node) releaseLease() {
+	if n.cfg.Lease != nil {
+		n.cfg.Lease.Release()
+	}
 }
 
 // ended takes note that a leader has ended, and makes the image what the stream says.

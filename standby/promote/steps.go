@@ -23,6 +23,10 @@ type Options struct {
 	Reason       string `json:"reason,omitempty"`        // for people
 	DryRun       bool   `json:"dry_run,omitempty"`       // check only
 	ChangelogDir string `json:"changelog_dir,omitempty"` // data directory of the dead primary, absolute
+
+	// Judged: it was found out, in other ways, that nobody leads. A lease that
+	// another process has is an error.
+	Judged bool `json:"-"`
 }
 
 // Step is something that was done.
@@ -58,6 +62,7 @@ type run struct {
 	opt    Options
 	report func(Step)
 
+	hold   context.Context // of the lease; nil: none is needed
 	writer *stream.Writer
 	heard  *Heard
 	files  string // what became of the primary's files
@@ -150,11 +155,11 @@ func (r *run) unsent(st *standby.Status) error {
 
 // others refuses to disturb somebody, and to lead with an old image.
 func (r *run) others(st *standby.Status, now role.Role) error {
-	if r.heard != nil && r.heard.Alive {
+	if r.heard != nil && r.heard.Alive && !r.opt.Judged {
 		return fmt.Errorf("%w: the primary, %s, is connected, and accepts writes that will be lost; stop it first", ErrRefused, r.heard.Source)
 	}
 	for _, m := range st.Members {
-		if m.State == string(standby.Leading) && m.Name != r.cfg.Standby.Cluster().Node() && time.Since(m.Updated) < oldMember {
+		if !r.opt.Judged && m.State == string(standby.Leading) && m.Name != r.cfg.Standby.Cluster().Node() && time.Since(m.Updated) < oldMember {
 			return fmt.Errorf("%w: %s leads, and was heard %v ago", ErrRefused, m.Name, time.Since(m.Updated).Round(time.Second))
 		}
 	}
@@ -176,7 +181,14 @@ func (r *run) promote(ctx context.Context) error {
 	if err := r.fire(e, r.opt.Reason, nil); err != nil {
 		return err
 	}
-	err := r.step("tap", func() (string, error) { return r.stopTap(ctx) })
+	var err error
+	if r.cfg.Lease != nil {
+		err = r.step("lease", func() (string, error) { return r.takeLease(ctx) })
+	}
+	if err != nil {
+		return errors.Join(err, r.fire(role.Failed, err.Error(), nil))
+	}
+	err = r.step("tap", func() (string, error) { return r.stopTap(ctx) })
 	if err == nil {
 		err = r.step("fence", func() (string, error) {
 			err := r.fence(ctx, r.mayTake)
@@ -190,6 +202,20 @@ func (r *run) promote(ctx context.Context) error {
 		return r.finish(ctx)
 	}
 	return r.giveUp(err)
+}
+
+// takeLease takes the lease for as long as this process leads.
+func (r *run) takeLease(ctx context.Context) (string, error) {
+	how := ClaimWhenFree
+	switch {
+	case r.opt.Judged:
+		how = ClaimIfFree
+	case r.opt.Force:
+		how = ClaimByForce
+	}
+	var err error
+	r.hold, err = r.cfg.Lease.Take(ctx, how)
+	return "this node has it", err
 }
 
 // stopTap ends following the primary, with what it sent in the stream.
@@ -338,7 +364,7 @@ func (r *run) flip(ctx context.Context) (string, error) {
 		release()
 		return "", err
 	}
-	l, err := r.begin(img, r.writer, release)
+	l, err := r.begin(img, r.writer, r.hold, release)
 	if err != nil {
 		release()
 		return "", errors.Join(err, r.fire(role.Lost, err.Error(), nil))
@@ -367,6 +393,7 @@ func (r *run) giveUp(cause error) error {
 	if r.writer != nil && !r.writer.Led() { // else what a leader wrote would be open to taps
 		err = errors.Join(err, r.unlead(r.writer.End().Epoch, "the promotion failed"))
 	}
+	r.releaseLease()
 	if r.cfg.Tap != nil {
 		r.cfg.Tap.Start() // it looks itself whether it may
 	}
@@ -418,7 +445,16 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 	if t == nil || n.role.Now().Role != role.Leader {
 		return Result{Role: n.Role()}, ErrFollows
 	}
-	err := r.step("end", func() (string, error) {
+	var err error
+	if n.cfg.Lease != nil { // or another one, or this, would lead at once
+		err = r.step("pause", func() (string, error) {
+			return "nobody leads by itself until \"mfsstandby failover resume\"", n.cfg.Lease.Pause(ctx, "demoted by hand: "+reason)
+		})
+	}
+	if err != nil {
+		return Result{Role: n.Role()}, err
+	}
+	err = r.step("end", func() (string, error) {
 		if err := n.fire(role.Demote, reason, nil); err != nil {
 			return "", err
 		}
