@@ -184,6 +184,7 @@ func (r *Replicator) run(ctx context.Context) error {
 	}
 	defer r.spool.Close()
 	r.opened.Store(r.spool)
+	r.announced = false // what announced it has ended with the last turn
 	if r.cfg.Shared {
 		t, err := r.awaitTurn(ctx, cancel)
 		if err != nil {

@@ -366,10 +366,22 @@ func (f *Failover) Take(ctx context.Context, how promote.Claim) (context.Context
 }
 
 // Valid is that of promote.Lease.
-func (f *Failover) Valid() bool { return f.lease.Valid() }
+func (f *Failover) Valid() bool { return f.isReady() && f.lease.Valid() }
+
+func (f *Failover) isReady() bool {
+	select {
+	case <-f.ready:
+		return true
+	default:
+		return false
+	}
+}
 
 // Release is that of promote.Lease.
 func (f *Failover) Release() {
+	if !f.isReady() {
+		return // it was never taken
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.cfg.After/2)
 	defer cancel()
 	f.lease.Release(ctx)
