@@ -203,11 +203,11 @@ func restart(_ *world, n *node) {
 
 var faults = []fault{
 	{"kill -9", func(_ *world, n *node) { n.p.kill() }, restart},
-	{"cut off", func(_ *world, n *node) { n.tc("in", "loss", "100%"); n.tc("out", "loss", "100%") },
-		func(w *world, n *node) { n.tc("in"); n.tc("out"); restart(w, n) }},
-	{"cannot send", func(_ *world, n *node) { n.tc("out", "loss", "100%") }, func(w *world, n *node) { n.tc("out"); restart(w, n) }},
-	{"cannot receive", func(_ *world, n *node) { n.tc("in", "loss", "100%") }, func(w *world, n *node) { n.tc("in"); restart(w, n) }},
-	{"slow link", func(_ *world, n *node) { n.tc("out", "delay", "30ms", "20ms", "loss", "2%") }, func(w *world, n *node) { n.tc("out"); restart(w, n) }},
+	{"cut off", func(_ *world, n *node) { n.lose("INPUT", 1); n.lose("OUTPUT", 1) },
+		func(w *world, n *node) { n.lose("INPUT", 0); n.lose("OUTPUT", 0); restart(w, n) }},
+	{"cannot send", func(_ *world, n *node) { n.lose("OUTPUT", 1) }, func(w *world, n *node) { n.lose("OUTPUT", 0); restart(w, n) }},
+	{"cannot receive", func(_ *world, n *node) { n.lose("INPUT", 1) }, func(w *world, n *node) { n.lose("INPUT", 0); restart(w, n) }},
+	{"loses every tenth packet", func(_ *world, n *node) { n.lose("INPUT", 0.1) }, func(w *world, n *node) { n.lose("INPUT", 0); restart(w, n) }},
 	{"stopped for 5 s", func(_ *world, n *node) {
 		n.p.cmd.Process.Signal(unix.SIGSTOP)
 		time.Sleep(5 * time.Second)
@@ -215,12 +215,12 @@ var faults = []fault{
 	}, restart},
 	{"all cut off from one another", func(w *world, _ *node) {
 		for _, n := range w.nodes {
-			n.tc("in", "loss", "100%")
+			n.lose("INPUT", 1)
 		}
 		time.Sleep(3 * time.Second)
 	}, func(w *world, _ *node) {
 		for _, n := range w.nodes {
-			n.tc("in")
+			n.lose("INPUT", 0)
 			restart(w, n)
 		}
 	}},

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +25,6 @@ type host struct {
 	name string
 	ns   string
 	ip   string
-	link string // the bridge's end
 }
 
 func run(args ...string) error {
@@ -55,15 +53,15 @@ func newHosts(t *testing.T, names ...string) map[string]*host {
 	must("ip", "-n", hub, "link", "set", bridge, "up")
 	hosts := map[string]*host{}
 	for i, name := range names {
-		h := &host{t: t, name: name, ns: fmt.Sprintf("mfs-fo-%d-%s", id, name), ip: fmt.Sprintf("10.78.0.%d", i+1), link: "l" + name}
+		h := &host{t: t, name: name, ns: fmt.Sprintf("mfs-fo-%d-%s", id, name), ip: fmt.Sprintf("10.78.0.%d", i+1)}
+		link := "l" + name
 		must("ip", "netns", "add", h.ns)
 		t.Cleanup(func() { run("ip", "netns", "del", h.ns) })
-		must("ip", "-n", hub, "link", "add", h.link, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
-		must("ip", "-n", hub, "link", "set", h.link, "master", bridge, "up")
+		must("ip", "-n", hub, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
+		must("ip", "-n", hub, "link", "set", link, "master", bridge, "up")
 		must("ip", "-n", h.ns, "link", "set", "lo", "up")
 		must("ip", "-n", h.ns, "address", "add", h.ip+"/24", "dev", "eth0")
 		must("ip", "-n", h.ns, "link", "set", "eth0", "up")
-		h.link = hub + " " + h.link
 		hosts[name] = h
 	}
 	return hosts
@@ -75,20 +73,20 @@ func (h *host) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// tc sets a queueing discipline at one end of the link: "in" is what comes to
-// the host, "out" what it sends. Without args it is as it was.
-func (h *host) tc(way string, args ...string) {
+// lose drops a part, from 0 to 1, of what comes to the host ("INPUT") or of what
+// it sends ("OUTPUT"); loopback is no part of the network. nsenter alone: the
+// rules are the namespace's.
+func (h *host) lose(chain string, part float64) {
 	h.t.Helper()
-	ns, dev := h.ns, "eth0"
-	if way == "in" {
-		ns, dev, _ = strings.Cut(h.link, " ")
+	rules := [][]string{{"iptables", "-F", chain}}
+	if part > 0 {
+		rules = append(rules, []string{"iptables", "-A", chain, map[string]string{"INPUT": "-i", "OUTPUT": "-o"}[chain], "eth0",
+			"-m", "statistic", "--mode", "random", "--probability", fmt.Sprint(part), "-j", "DROP"})
 	}
-	cmd := append([]string{"tc", "-n", ns, "qdisc", "replace", "dev", dev, "root", "netem"}, args...)
-	if len(args) == 0 {
-		cmd = []string{"tc", "-n", ns, "qdisc", "del", "dev", dev, "root"}
-	}
-	if err := run(cmd...); err != nil && len(args) > 0 {
-		h.t.Fatal(err)
+	for _, rule := range rules {
+		if out, err := h.command(rule...).CombinedOutput(); err != nil {
+			h.t.Fatalf("%v: %v: %s", rule, err, out)
+		}
 	}
 }
 
