@@ -45,6 +45,9 @@ type Config struct {
 	// Applied, if set, is told how long a batch took from the tap's receipt
 	// until it could be read. It must be quick.
 	Applied func(took time.Duration, entries int)
+
+	// Watch, if set, is told of each entry that was applied, as apply.Config says.
+	Watch func(op changelog.Op, st *meta.State)
 }
 
 // Standby follows one cluster. Its methods are safe for concurrent use.
@@ -505,6 +508,7 @@ func (s *Standby) apply(ctx context.Context) error {
 		CommitEvery: s.cfg.CommitEvery,
 		CommitBytes: max(s.cfg.Cache, image.DefaultCache) / 8,
 		Applied:     s.applied,
+		Watch:       s.cfg.Watch,
 	})
 	return a.Run(ctx)
 }

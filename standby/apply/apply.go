@@ -69,6 +69,9 @@ type Config struct {
 	CommitBytes int64
 	// Until, if not 0, is the version to stop at, with io.EOF.
 	Until meta.Version
+	// Watch, if set, is told of each entry right after it was applied, before
+	// readers can see that. It must be quick, and change nothing.
+	Watch func(op changelog.Op, st *meta.State)
 	// Applied, if set, is told of each batch after readers can see it.
 	Applied func(b *Batch, pos image.Position)
 }
@@ -324,6 +327,9 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 			}
 			if err := changelog.ApplyEntry(st, e); err != nil {
 				return pos, &entryError{e.Version, err}
+			}
+			if a.cfg.Watch != nil {
+				a.cfg.Watch(e.Op, st)
 			}
 			pos.Version++
 			pos.Time = e.Time

@@ -97,6 +97,17 @@ func (s *shard) toFront(e *element) {
 	e.prev.next, e.next.prev = e, e
 }
 
+// drop forgets a chunk if it is known in a version below one.
+func (c *cache) drop(id meta.ChunkID, below uint32) {
+	s := c.of(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.byID[id]; e != nil && e.entry.version < below {
+		e.prev.next, e.next.prev = e.next, e.prev
+		delete(s.byID, id)
+	}
+}
+
 // age makes all entries no longer fresh.
 func (c *cache) age() { c.generation.Add(1) }
 

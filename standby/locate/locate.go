@@ -50,6 +50,9 @@ type Config struct {
 	Logger    *slog.Logger  // nil means slog.Default
 	Events    *events.Log   // nil keeps none
 
+	// Moved, if set, is told when chunkservers came or went, or may have.
+	Moved func()
+
 	// Dial connects to the address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
@@ -135,6 +138,9 @@ func New(cfg Config) (*Locator, error) {
 			return (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp", address)
 		}
 	}
+	if cfg.Moved == nil {
+		cfg.Moved = func() {}
+	}
 	l := &Locator{cfg: cfg, log: cfg.Logger.With("part", part), start: time.Now(), calls: map[key]*call{}}
 	l.cache.init(cfg.MaxChunks)
 	return l, l.loadSession()
@@ -166,6 +172,10 @@ func (l *Locator) Cached(id meta.ChunkID, version uint32) (wire.Locations, meta.
 	l.hits.Add(1)
 	return e.copies, e.status, true
 }
+
+// Forget forgets what is known of versions of a chunk below one: the changelog
+// says that they are no more.
+func (l *Locator) Forget(id meta.ChunkID, below uint32) { l.cache.drop(id, below) }
 
 func (l *Locator) fresh(e *entry) bool {
 	return e.generation == l.cache.generation.Load() && l.now()-e.asked < l.cfg.Fresh

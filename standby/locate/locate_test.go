@@ -268,6 +268,15 @@ func TestLocateAsksOnceWhileFresh(t *testing.T) {
 		if _, _, ok := l.Cached(1, 3); ok {
 			t.Fatal("the chunk is fresh although a chunkserver came or went")
 		}
+		l.Forget(1, 3)
+		if _, ok := l.cache.get(1); !ok {
+			t.Fatal("the version that there is was forgotten")
+		}
+		l.Forget(1, 4)
+		l.Forget(2, 4)
+		if _, ok := l.cache.get(1); ok || l.cache.len() != 0 {
+			t.Fatal("an older version is known")
+		}
 		if got := l.Space(); got != (Space{30, 20, 10}) {
 			t.Fatalf("space is %+v", got)
 		}

@@ -147,10 +147,14 @@ func (l *Locator) serve(ctx context.Context) error {
 	l.cache.age()
 	l.setLink(link)
 	defer l.setLink(nil)
+	l.cfg.Moved()
 	l.event(slog.LevelInfo, events.Connected, fmt.Sprintf("asking %s where chunks are, as session %d", l.cfg.Address, l.saved.Session))
 	link.wg.Go(link.keep)
 	link.wg.Go(func() { l.watchSpace(link) })
-	err = link.read(l.cache.age)
+	err = link.read(func() {
+		l.cache.age()
+		l.cfg.Moved()
+	})
 	if cause := context.Cause(link.ctx); cause != nil {
 		err = cause
 	}
