@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"mfsstandby/changelog"
+	"mfsstandby/changelog/meta"
 	"mfsstandby/standby"
 	"mfsstandby/standby/exports"
 	"mfsstandby/standby/locate"
@@ -71,6 +74,18 @@ func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	return c
 }
 
+// chartsFile is the name of the charts' file in the data directory.
+const chartsFile = "charts"
+
+// settings are those that a master has, too, by its names for them.
+func (c *clientFlags) settings(data string) map[string]string {
+	host, port, _ := net.SplitHostPort(c.listen.text) // checked when it was set
+	if host == "" {
+		host = "*"
+	}
+	return map[string]string{"DATA_PATH": data, "EXPORTS_FILENAME": *c.exports, "MATOCL_LISTEN_HOST": host, "MATOCL_LISTEN_PORT": port}
+}
+
 // What a standby calls itself in mfscli's list of masters.
 const (
 	listMaster   = "master"
@@ -100,6 +115,13 @@ func (c *clientFlags) setPrimary(primary string) {
 	c.primary.Address = net.JoinHostPort(host, "9421")
 }
 
+// watch tells clients what an entry changed.
+func (d *daemon) watch(op changelog.Op, st *meta.State) {
+	if d.server != nil {
+		d.server.Watch(op, st)
+	}
+}
+
 // locator adds the part that asks the primary where chunks are. Without a
 // primary nobody is asked, and files cannot be read.
 func (d *daemon) locator(c *clientFlags, s *standby.Standby) (*locate.Locator, error) {
@@ -120,6 +142,7 @@ func (d *daemon) locator(c *clientFlags, s *standby.Standby) (*locate.Locator, e
 		}
 		return img.MetaID()
 	}
+	cfg.Moved = func() { d.server.ForgetChunks() }
 	l, err := locate.New(cfg)
 	if err != nil {
 		return nil, err
@@ -222,7 +245,8 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 	if err != nil {
 		return err
 	}
-	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower, Metaloggers: d.metaloggers}
+	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower, Metaloggers: d.metaloggers,
+		ChartsFile: filepath.Join(d.data, chartsFile), Settings: c.settings(d.data)}
 	if locator != nil {
 		cfg.Locator, cfg.Primary, cfg.Asker = locator, primarySpace{locator}, locate.NewAsker(c.primary.Address, nil)
 	}

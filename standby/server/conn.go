@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,12 +41,14 @@ const (
 	anyState     = unregistered | mounted | tools
 )
 
-// conn is one client connection. Its goroutine alone reads, answers and
-// writes; others hand it finished packets with post.
+// conn is one client connection. Who serves it, a poller or a goroutine of its
+// own, alone reads, answers and writes; others hand it finished packets with
+// post.
 type conn struct {
 	srv   *Server
-	nc    net.Conn
-	peer  uint32 // IPv4
+	from  net.Addr // of the client
+	peer  uint32   // the same as IPv4
+	link  link
 	mount atomic.Pointer[session]
 
 	in       []byte // received, not yet taken
@@ -66,10 +67,8 @@ type conn struct {
 	closing           bool     // when the answers are sent
 
 	// What a batch of requests sees.
-	img    *image.Image
 	st     *meta.State
 	pos    image.Position
-	batch  func(*meta.State, image.Position) error
 	seen   meta.Version // of the newest answer
 	counts uint64       // packets of this batch
 
@@ -77,50 +76,47 @@ type conn struct {
 	who     changelog.Caller
 	gids    []uint32
 	scratch []byte
-	lister  listing
-	ahead   foresight
+	lister  *listing // others served by the same goroutine use it, too
 
 	parked []parked     // reads that wait for the end of a write
 	waits  []lockWait   // for locks
 	owed   atomic.Int32 // answers to information requests, before which no NOP may come
 
 	lastRead, lastWrite time.Time
-	deadline            time.Time // of the read; zero: to be set
-	writeBy             time.Time // deadline of writes
 
 	mu    sync.Mutex // guards what follows
 	async []byte     // packets made elsewhere
 	over  bool       // nobody takes async any more
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, state: unregistered}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+// link is what carries a connection.
+type link interface {
+	// wake has sent what was posted. The connection's mu is held.
+	wake()
+	// shut ends the connection soon. Anybody may call it at any time.
+	shut()
+}
+
+func newConn(s *Server, from net.Addr) *conn {
+	now := time.Now()
+	c := &conn{srv: s, from: from, state: unregistered, lastRead: now, lastWrite: now}
+	if a, ok := from.(*net.TCPAddr); ok {
 		if ip := a.IP.To4(); ip != nil {
 			c.peer = binary.BigEndian.Uint32(ip)
 		}
 	}
-	c.batch = c.answer
 	return c
 }
 
 // errClose ends a connection without a word, as the stock master does.
 var errClose = errors.New("closed")
 
-// run serves the connection until it ends.
-func (c *conn) run() {
-	defer c.end()
-	err := c.serve()
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, errClose), errors.Is(err, net.ErrClosed):
-		return
+// end forgets the connection, which has ended with err.
+func (c *conn) end(err error) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, errClose) && !errors.Is(err, net.ErrClosed) {
+		c.srv.counters.dropped.Add(1)
+		c.srv.log.Debug("client connection closed", "peer", c.from, "err", err)
 	}
-	c.srv.counters.dropped.Add(1)
-	c.srv.log.Debug("client connection closed", "peer", c.nc.RemoteAddr(), "err", err)
-}
-
-func (c *conn) end() {
-	c.nc.Close()
 	c.mu.Lock()
 	c.over = true
 	c.srv.reserve(-int64(len(c.async)))
@@ -132,117 +128,28 @@ func (c *conn) end() {
 	case c.lead != nil:
 		c.endLed()
 	default:
-		if c.srv.sessions.detach(c.ses, time.Now()) {
+		if c.srv.sessions.detach(c.ses, c, time.Now()) {
 			c.srv.locks.release(c.ses.id, func(meta.Inode) bool { return false })
 		}
 	}
 	c.srv.gone(c)
 }
 
-func (c *conn) serve() error {
-	c.lastRead = time.Now()
-	c.lastWrite = c.lastRead
-	c.in = make([]byte, 0, smallBuffer)
-	for {
-		if err := c.receive(); err != nil {
-			return err
-		}
-		for {
-			more, err := c.process()
-			if sent := c.send(); err == nil {
-				err = sent
-			}
-			if err != nil {
-				return err
-			}
-			if c.closing {
-				return errClose
-			}
-			if !more {
-				break
-			}
-		}
-		if c.lastWrite.After(c.lastRead) {
-			c.lastRead = c.lastWrite // the client was not silent while it was served
-		}
-		c.shrink()
-	}
-}
-
-// receive waits until something came, from the client or by post. Its
-// deadline is set once per second, not once per read.
-func (c *conn) receive() error {
-	for {
-		if len(c.in) == cap(c.in) {
-			if err := c.grow(); err != nil {
-				return err
-			}
-		}
-		if c.deadline.IsZero() {
-			c.arm()
-		}
-		n, err := c.nc.Read(c.in[len(c.in):cap(c.in)])
-		if n > 0 {
-			c.in = c.in[:len(c.in)+n]
-			c.lastRead = time.Now()
-			c.srv.counters.received.Add(uint64(n))
-			return nil
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == nil {
-				err = io.ErrNoProgress
-			}
-			return err
-		}
-		c.deadline = time.Time{}
-		if err := c.tick(); err != nil {
-			return err
-		}
-	}
-}
-
-// arm sets when the next read gives up: when a NOP may be due.
-func (c *conn) arm() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.async) > 0 {
-		return // post has set it to now
-	}
-	c.deadline = c.lastWrite.Add(keepalive)
-	now := time.Now()
-	if c.deadline.Before(now.Add(keepalive / 10)) {
-		c.deadline = now.Add(keepalive)
-	}
-	if len(c.parked)+len(c.waits) > 0 {
-		c.deadline = now.Add(retryEvery)
-	}
-	c.nc.SetReadDeadline(c.deadline)
-}
-
-// tick does what is due without a request.
-func (c *conn) tick() error {
-	now := time.Now()
-	if now.Sub(c.lastRead) > silence {
-		return fmt.Errorf("silent for %v", silence)
+// watch ends a silent connection, and appends a NOP when one is due.
+func (c *conn) watch(now time.Time) error {
+	if quiet := now.Sub(c.lastRead); quiet > c.srv.cfg.silence {
+		return fmt.Errorf("silent for %v", quiet)
 	}
 	if c.state != tools && now.Sub(c.lastWrite) >= keepalive && !c.owes() {
 		c.out.Begin(wire.Nop)
 		c.out.U32(0)
 		c.out.End()
 	}
-	if len(c.parked)+len(c.waits) > 0 {
-		img, err := c.srv.ready()
-		if err == nil {
-			c.img = img
-			err = img.Read(c.batch)
-			c.st = nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return c.send()
+	return nil
 }
+
+// waiting tells whether requests are to be tried again each retryEvery.
+func (c *conn) waiting() bool { return len(c.parked)+len(c.waits) > 0 }
 
 // owes tells whether the answer to an information request is on its way:
 // mfscli takes a NOP before it for a wrong answer.
@@ -304,34 +211,6 @@ func (c *conn) header() (wire.Header, error) {
 	return wire.ParseHeader(c.in, limit)
 }
 
-// process answers what has been received whole: at most one batch. more tells
-// whether there is more.
-func (c *conn) process() (more bool, err error) {
-	if !c.whole() {
-		return false, nil
-	}
-	if c.ledNext() {
-		if err := c.processLed(); err != nil {
-			return false, err
-		}
-		return c.whole(), nil
-	}
-	img, err := c.srv.ready()
-	if err == nil {
-		c.counts, c.img = 0, img
-		err = img.Read(c.batch)
-		c.st = nil
-		c.srv.counters.packets.Add(c.counts)
-	}
-	if img == nil || errors.Is(err, image.ErrClosed) { // another one takes its place
-		err = c.unready()
-	}
-	if err != nil {
-		return false, err
-	}
-	return c.whole(), nil
-}
-
 // whole tells whether a whole packet is there. Those that nobody answers
 // are taken away, so that keepalives do not touch the image.
 func (c *conn) whole() bool {
@@ -373,7 +252,6 @@ func (c *conn) answer(st *meta.State, pos image.Position) error {
 	if len(c.waits) > 0 {
 		c.retryLocks()
 	}
-	c.foresee()
 	return c.dispatch()
 }
 
@@ -454,45 +332,14 @@ func (c *conn) handle(t wire.Type, p []byte) error {
 	return nil
 }
 
-// send writes the answers, and what was posted.
-func (c *conn) send() error {
-	if err := c.settled(); err != nil {
-		return err
-	}
+// posted takes the packets made elsewhere. Who takes them gives back the room
+// that is counted for them.
+func (c *conn) posted() []byte {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	async := c.async
 	c.async = nil
-	c.mu.Unlock()
-	if len(c.out.Buf)+len(async) == 0 {
-		return nil
-	}
-	c.lastWrite = time.Now()
-	if c.writeBy.Sub(c.lastWrite) < writeTimeout/2 {
-		c.writeBy = c.lastWrite.Add(writeTimeout)
-		c.nc.SetWriteDeadline(c.writeBy)
-	}
-	c.srv.info.sent.Add(countPackets(c.out.Buf) + countPackets(async))
-	err := c.write(c.out.Buf)
-	c.out.Buf = c.out.Buf[:0]
-	for rest := async; err == nil && len(rest) > 0; {
-		n := min(len(rest), asyncBlock)
-		c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-		err = c.write(rest[:n])
-		rest = rest[n:]
-		c.writeBy = time.Time{}
-		c.lastWrite = time.Now()
-	}
-	c.srv.reserve(-int64(len(async)))
-	return err
-}
-
-func (c *conn) write(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	n, err := c.nc.Write(b)
-	c.srv.counters.sent.Add(uint64(n))
-	return err
+	return async
 }
 
 // post hands over a whole packet from another goroutine; it is dropped if the
@@ -504,9 +351,9 @@ func (c *conn) post(packet []byte) {
 		return
 	}
 	if !c.srv.reserve(int64(len(packet))) {
-		c.nc.Close()
+		c.link.shut()
 		return
 	}
 	c.async = append(c.async, packet...)
-	c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	c.link.wake()
 }

@@ -40,23 +40,27 @@ func (f *foresight) add(t wire.Type, packet []byte) {
 	}
 }
 
-// foresee looks at the requests that dispatch will answer.
-func (c *conn) foresee() {
-	f := &c.ahead
-	f.wants.Reset()
-	rest := c.in
+func (f *foresight) reset() { f.wants.Reset() }
+
+// see looks at the requests that were received, as far as they are answered in
+// one batch.
+func (f *foresight) see(received []byte) {
 	for range batchPackets {
-		if len(rest) < wire.HeaderSize {
+		if len(received) < wire.HeaderSize {
 			break
 		}
-		size := wire.HeaderSize + int(binary.BigEndian.Uint32(rest[4:]))
-		if len(rest) < size {
+		size := wire.HeaderSize + int(binary.BigEndian.Uint32(received[4:]))
+		if len(received) < size {
 			break
 		}
-		f.add(wire.Type(binary.BigEndian.Uint32(rest)), rest[:size])
-		rest = rest[size:]
+		f.add(wire.Type(binary.BigEndian.Uint32(received)), received[:size])
+		received = received[size:]
 	}
+}
+
+// bring is called by the function given to Read.
+func (f *foresight) bring(img *image.Image) {
 	if len(f.wants.Nodes) > 1 {
-		c.img.Bring(&f.near, &f.wants)
+		img.Bring(&f.near, &f.wants)
 	}
 }

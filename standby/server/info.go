@@ -87,7 +87,7 @@ func (c *conn) beside(do func(e *reply) error) error {
 		defer func() { s.reserve(-e.held) }()
 		if err := do(&e); err != nil {
 			s.log.Debug("an information request could not be answered", "err", err)
-			c.nc.Close()
+			c.link.shut()
 			return
 		}
 		c.post(e.Buf)

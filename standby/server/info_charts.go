@@ -74,9 +74,14 @@ func (s *Server) processorUse() (user, system uint64) {
 	return uint64(float64(now.user-i.began.user) / took), uint64(float64(now.system-i.began.system) / took)
 }
 
+// saveEvery is the number of minutes after which charts are saved.
+const saveEvery = 15
+
 // measure puts a sample into the charts at each full minute.
 func (s *Server) measure(ctx context.Context) {
 	last, at := s.totals(), time.Now()
+	defer s.saveCharts()
+	n := 0
 	for {
 		now := time.Now()
 		select {
@@ -87,6 +92,18 @@ func (s *Server) measure(ctx context.Context) {
 		t, now := s.totals(), time.Now()
 		s.sample(&last, &t, now.Sub(at), now.Add(-time.Minute))
 		last, at = t, now
+		if n++; n%saveEvery == 0 {
+			s.saveCharts()
+		}
+	}
+}
+
+func (s *Server) saveCharts() {
+	if s.cfg.ChartsFile == "" {
+		return
+	}
+	if err := s.info.charts.Save(s.cfg.ChartsFile); err != nil {
+		s.log.Warn("what the charts show would be lost if this process ended", "err", err)
 	}
 }
 

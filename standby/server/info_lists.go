@@ -137,7 +137,7 @@ func (t *sessions) all() []*session {
 func (s *session) infoOf(st *meta.State, now time.Time) *wire.SessionInfo {
 	a := infoOf(st, s.id, &s.params().Session)
 	s.mu.Lock()
-	a.IP, a.Release, a.OpenFiles, a.Sockets = s.address, s.release, uint32(s.open.Len()), uint8(min(s.conns, 255))
+	a.IP, a.Release, a.OpenFiles, a.Sockets = s.address, s.release, uint32(len(s.open)), uint8(min(s.conns, 255))
 	switch left := sustain - now.Sub(s.disconnected); {
 	case s.conns > 0:
 		a.Expire = connected
@@ -199,8 +199,8 @@ func (t *sessions) eachOpen(of meta.SessionID, f func(meta.SessionID, uint32)) {
 			continue
 		}
 		s.mu.Lock()
-		for i := range s.open.Len() {
-			f(id, s.open.At(i))
+		for _, ino := range s.open {
+			f(id, uint32(ino))
 		}
 		s.mu.Unlock()
 	}
@@ -234,39 +234,49 @@ func (c *conn) infoLocks() error {
 			add(wire.LockInfo{Inode: ino, Session: uint32(l.Session), Owner: l.Owner}, l.Write)
 		}
 	}
+	local := func(flock bool) {
+		c.srv.locks.each(of, flock, func(ino meta.Inode, l *localLock) {
+			a := wire.LockInfo{Inode: ino, Session: uint32(l.session), Owner: l.owner}
+			if !flock {
+				a.PID, a.Start, a.End = l.pid, l.Start, l.End
+			}
+			add(a, l.Write)
+		})
+	}
+	// First those of one kind, then those of the other, as the master does.
 	if all {
 		for ino, owners := range c.st.Plocks.Scan(0) {
 			posix(ino, owners)
 		}
+		local(false)
 		for ino, list := range c.st.Flocks.Scan(0) {
 			flocks(ino, list)
 		}
 	} else {
 		owners, _ := c.st.Plocks.Get(of)
 		posix(of, owners)
+		local(false)
 		list, _ := c.st.Flocks.Get(of)
 		flocks(of, list)
 	}
-	c.srv.locks.each(of, func(ino meta.Inode, l *localLock) {
-		a := wire.LockInfo{Inode: ino, Session: uint32(l.session), Owner: l.owner}
-		if !l.flock {
-			a.PID, a.Start, a.End = l.pid, l.Start, l.End
-		}
-		add(a, l.Write)
-	})
+	local(true)
 	return nil
 }
 
-// each calls f for the locks on a file, or on all files if of is 0.
-func (t *locks) each(of meta.Inode, f func(meta.Inode, *localLock)) {
+// each calls f for the locks of one kind on a file, or on all files in order of
+// their inodes if of is 0.
+func (t *locks) each(of meta.Inode, flock bool, f func(meta.Inode, *localLock)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for ino, list := range t.byInode {
-		if of != 0 && ino != of {
-			continue
-		}
-		for i := range list {
-			f(ino, &list[i])
+	inodes := []meta.Inode{of}
+	if of == 0 {
+		inodes = slices.Sorted(maps.Keys(t.byInode))
+	}
+	for _, ino := range inodes {
+		for i := range t.byInode[ino] {
+			if l := &t.byInode[ino][i]; l.flock == flock {
+				f(ino, l)
+			}
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (c *conn) later(t wire.Type, id uint32, do func(*meta.State, *wire.Encoder)
 		var e wire.Encoder
 		if err := s.work(seen, &e, t, id, do); err != nil {
 			s.log.Debug("a long request could not be answered", "request", t, "err", err)
-			c.nc.Close() // the client comes again
+			c.link.shut() // the client comes again
 			return
 		}
 		c.post(e.Buf)

@@ -25,7 +25,7 @@ func (s *Server) Lead(l *leader.Leader) {
 	s.lead = l
 	s.sessions.forget()
 	for c := range s.conns {
-		c.nc.Close()
+		c.link.shut()
 	}
 }
 
@@ -133,9 +133,9 @@ func (c *conn) settled() error {
 
 // endLed tells the leader that the connection has ended.
 func (c *conn) endLed() {
-	c.srv.sessions.detach(c.ses, time.Time{})
+	c.srv.sessions.detach(c.ses, c, time.Time{})
 	if err := c.lead.Detach(context.Background(), c.ses.id); err != nil {
-		c.srv.log.Debug("a connection ended with the lead", "peer", c.nc.RemoteAddr(), "err", err)
+		c.srv.log.Debug("a connection ended with the lead", "peer", c.from, "err", err)
 	}
 }
 

@@ -270,6 +270,8 @@ func TestPathLookup(t *testing.T) {
 // codedLocator says that every chunk is stored in eight parts.
 type codedLocator struct{ parts wire.Locations }
 
+func (codedLocator) Forget(meta.ChunkID, uint32) {}
+
 func (l codedLocator) Cached(meta.ChunkID, uint32) (wire.Locations, meta.Status, bool) {
 	return l.parts, meta.OK, true
 }

@@ -299,7 +299,8 @@ func (c *conn) readlink() error {
 	return nil
 }
 
-// open grants reading; the list of open files comes from the client itself.
+// open grants reading. The client itself tells later, in lists of all, which
+// files it still has open.
 func (c *conn) open() error {
 	var p wire.Open
 	if err := p.Decode(&c.d); err != nil {
@@ -321,6 +322,9 @@ func (c *conn) open() error {
 	}
 	if status != meta.OK {
 		return c.status(wire.FuseOpen, p.MsgID, status)
+	}
+	if err := c.srv.sessions.open(c.ses, ino); err != nil {
+		return err
 	}
 	a := who.AttributesOf(c.st, ino, &n, nil)
 	answer := wire.OpenReply{MsgID: p.MsgID, Attr: attrOf(&a)}

@@ -231,6 +231,8 @@ func TestListedPath(t *testing.T) {
 // fakeLocator knows the places of chunk 1 after a while, and of chunk 2 at once.
 type fakeLocator struct{ copies wire.Locations }
 
+func (l fakeLocator) Forget(meta.ChunkID, uint32) {}
+
 func (l fakeLocator) Cached(id meta.ChunkID, _ uint32) (wire.Locations, meta.Status, bool) {
 	return l.copies, meta.OK, id == 2
 }

@@ -53,7 +53,7 @@ func (c *conn) readdir() error {
 		return c.status(wire.FuseReaddir, p.MsgID, meta.EACCES)
 	}
 	d, _ := c.st.Dirs.Get(ino)
-	l := &c.lister
+	l := c.lister
 	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], nodes: l.nodes[:0], order: l.order}
 	if d.Elements <= inlineNames {
 		l.append(ino, &n)

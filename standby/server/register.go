@@ -136,7 +136,7 @@ func (c *conn) enter(ses *session, state connState) {
 	if state == mounted {
 		c.mount.Store(ses)
 	}
-	c.srv.sessions.attach(ses, c.peer, c.client)
+	c.srv.sessions.attach(ses, c)
 	if c.lead != nil {
 		c.lead.Attach(ses.id)
 	}
@@ -229,8 +229,11 @@ func (c *conn) openInodes() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	c.srv.locks.release(c.ses.id, func(ino meta.Inode) bool { return p.Inodes.Contains(uint32(ino)) })
-	return c.ses.setOpen(p.Inodes, c.srv.reserve)
+	if err := c.srv.sessions.setOpen(c.ses, p.Inodes); err != nil {
+		return err
+	}
+	c.srv.locks.release(c.ses.id, c.ses.isOpen)
+	return nil
 }
 
 // accessTimes is told what a standby must not change.

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -53,6 +54,10 @@ type Config struct {
 	// Metaloggers lists those of this process while it leads; nil, or false: the
 	// primary's are listed.
 	Metaloggers func() ([]Metalogger, bool)
+	// ChartsFile is where charts are kept over a restart; empty keeps none.
+	ChartsFile string
+	// Settings are those that a master has, too, by its names for them.
+	Settings map[string]string
 	// Follower makes the server call itself a follower in the list of masters.
 	// Stock mfscli then shows no more than that and charts of it.
 	Follower bool
@@ -60,6 +65,8 @@ type Config struct {
 	MaxConns   int   // connections at once; 0 means DefaultMaxConns
 	MaxBuffers int64 // bytes in buffers of all connections beyond a small one each; 0 means DefaultMaxBuffers
 	Logger     *slog.Logger
+
+	silence time.Duration // after which a connection is closed; 0 means silence. For tests.
 }
 
 // Defaults of Config.
@@ -83,6 +90,7 @@ type Server struct {
 	pages    pages
 	counters counters
 	info     info
+	watch    watch
 	buffers  atomic.Int64    // bytes counted against MaxBuffers
 	locating atomic.Int32    // questions to the Locator
 	waiting  atomic.Int32    // jobs
@@ -92,11 +100,12 @@ type Server struct {
 	handlers *table
 	process  uint64 // tells clients whether it is still the same process
 
-	mu    sync.Mutex // guards what follows
-	conns map[*conn]struct{}
-	ended bool
-	lead  *leader.Leader // nil: changes are refused
-	wg    sync.WaitGroup // connections and their jobs
+	mu      sync.Mutex // guards what follows
+	conns   map[*conn]struct{}
+	pollers []*poller
+	ended   bool
+	lead    *leader.Leader // nil: changes are refused
+	wg      sync.WaitGroup // connections and their jobs
 }
 
 // New returns a server; Serve starts it.
@@ -113,10 +122,19 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.silence == 0 {
+		cfg.silence = silence
+	}
 	s := &Server{cfg: cfg, log: cfg.Logger.With("part", "server"), conns: map[*conn]struct{}{}, jobs: make(chan struct{}, maxJobs), handlers: newTable(),
 		process: uint64(time.Now().Unix())<<32 | uint64(rand.Uint32())}
 	s.sessions.init(s.reserve)
-	s.info.init(time.Now())
+	now := time.Now()
+	s.info.init(now)
+	if cfg.ChartsFile != "" {
+		if err := s.info.charts.Load(cfg.ChartsFile, now); err != nil {
+			s.log.Warn("the charts begin anew", "err", err)
+		}
+	}
 	s.locks.byInode = map[meta.Inode][]localLock{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -127,6 +145,9 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := s.startPollers(); err != nil {
+		return errors.Join(fmt.Errorf("preparing to serve clients: %w", err), l.Close())
+	}
 	var beside sync.WaitGroup
 	beside.Go(func() { s.tidy(ctx) })
 	beside.Go(func() { s.measure(ctx) })
@@ -163,9 +184,29 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// start serves a connection in a goroutine of its own.
+// startPollers starts as many as leave half of the processors to the entries
+// that are applied and to requests that take long.
+func (s *Server) startPollers() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		p, err := newPoller(s)
+		if err != nil {
+			for _, p := range s.pollers {
+				p.stop()
+			}
+			return err
+		}
+		s.pollers = append(s.pollers, p)
+		s.wg.Go(p.run)
+	}
+	return nil
+}
+
+// start has a connection served: by a poller, or if requests may have to wait
+// for the leader, by a goroutine of its own.
 func (s *Server) start(nc net.Conn) {
-	c := newConn(s, nc)
+	c := newConn(s, nc.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.lead = s.lead
@@ -174,9 +215,20 @@ func (s *Server) start(nc net.Conn) {
 		nc.Close()
 		return
 	}
+	tcp, ok := nc.(*net.TCPConn)
+	if c.lead != nil || !ok {
+		s.wg.Go(newOwn(c, nc).run)
+	} else {
+		fd, err := detach(tcp)
+		if err != nil {
+			s.counters.refused.Add(1)
+			s.log.Warn("cannot serve a client", "peer", c.from, "err", err)
+			return
+		}
+		s.pollers[int(s.counters.accepted.Load()%uint64(len(s.pollers)))].add(c, fd)
+	}
 	s.counters.accepted.Add(1)
 	s.conns[c] = struct{}{}
-	s.wg.Go(c.run)
 }
 
 // gone forgets a connection.
@@ -192,7 +244,10 @@ func (s *Server) closeAll() {
 	s.ended = true
 	s.cancel()
 	for c := range s.conns {
-		c.nc.Close()
+		c.link.shut()
+	}
+	for _, p := range s.pollers {
+		p.stop()
 	}
 }
 
@@ -204,7 +259,7 @@ func (s *Server) Reload() {
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		if ses := c.mount.Load(); ses != nil && ses.params().ExportsSum != sum {
-			c.nc.Close()
+			c.link.shut()
 		}
 	}
 }
@@ -257,6 +312,9 @@ type Locator interface {
 	// Locate finds out, waiting if need be: slot index of the file ino is
 	// where the chunk was seen.
 	Locate(ctx context.Context, ino meta.Inode, index uint32, id meta.ChunkID, version uint32) (wire.Locations, meta.Status)
+	// Forget forgets what is known of versions of a chunk below one. It must be
+	// quick.
+	Forget(id meta.ChunkID, below uint32)
 }
 
 // Space is what chunkservers tell a master about their disks, in bytes.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +108,11 @@ func (f *fixture) apply(entries ...string) {
 		if err != nil {
 			f.t.Fatalf("%s: %v", text, err)
 		}
-		f.update(func(st *meta.State) error { return op.Apply(st, now) })
+		f.update(func(st *meta.State) error {
+			err := op.Apply(st, now)
+			f.srv.Watch(op, st)
+			return err
+		})
 	}
 }
 
@@ -388,4 +393,66 @@ func TestReloadOfExports(t *testing.T) {
 // reconnected sends what was appended and reads the answer to a reconnection.
 func reconnected(c *client) (a wire.Reconnected, err error) {
 	return a, a.Decode(wire.NewDecoder(c.roundTrip(wire.FuseRegister)))
+}
+
+// asker answers GET_CONFIG as a primary whose file sets one thing.
+type asker struct{ t *testing.T }
+
+func (a asker) Ask(t wire.Type, body []byte) []byte {
+	var p wire.ConfigRequest
+	if err := p.Decode(wire.NewDecoder(body)); err != nil || t != wire.GetConfig {
+		a.t.Errorf("the primary was asked %v % x: %v", t, body, err)
+	}
+	var e wire.Encoder
+	value := ""
+	if string(p.Name) == "ATIME_MODE" {
+		value = "4"
+	}
+	(&wire.Config{MsgID: p.MsgID, Value: []byte(value)}).Append(&e)
+	return e.Buf[wire.HeaderSize:]
+}
+
+func TestGetConfig(t *testing.T) {
+	f := newFixture(t, everyone, func(cfg *Config) {
+		cfg.Asker, cfg.Settings = asker{t}, map[string]string{"DATA_PATH": "/var/lib/standby", "LONG": strings.Repeat("x", 300)}
+	})
+	alone := newFixture(t, everyone)
+	for _, tc := range []struct {
+		of         *fixture
+		name, want string
+	}{
+		{f, "DATA_PATH", "/var/lib/standby"}, {f, "LONG", strings.Repeat("x", 255)}, {f, "ATIME_MODE", "4"}, {f, "OTHER", ""},
+		{f, "no setting", ""}, {f, "", ""}, {alone, "ATIME_MODE", ""},
+	} {
+		c := tc.of.dial() // nobody needs to register
+		(&wire.ConfigRequest{MsgID: 7, Name: []byte(tc.name)}).Append(&c.out)
+		var got wire.Config
+		if err := got.Decode(wire.NewDecoder(c.roundTrip(wire.GetConfig))); err != nil || got.MsgID != 7 || string(got.Value) != tc.want {
+			t.Errorf("%q: %+v %v, want %q", tc.name, got, err, tc.want)
+		}
+		c.nc.Close()
+	}
+}
+
+// Another base image closes the connections of mounts: what changed with it
+// nobody can tell them.
+func TestNewBaseClosesConnections(t *testing.T) {
+	other := newFixture(t, everyone)
+	var img atomic.Pointer[image.Image]
+	f := newFixture(t, everyone, func(cfg *Config) {
+		first, _ := cfg.Image()
+		img.Store(first)
+		cfg.Image = func() (*image.Image, error) { return img.Load(), nil }
+	})
+	c := f.mount("/")
+	if _, st := c.lookup(1, "none", root); st != meta.ENOENT {
+		t.Fatal(st)
+	}
+	img.Store(other.img)
+	if _, err := io.ReadAll(c.nc); err != nil {
+		t.Errorf("the connection: %v", err)
+	}
+	if _, st := f.mount("/").lookup(1, "none", root); st != meta.ENOENT {
+		t.Errorf("a new mount: %v", st)
+	}
 }

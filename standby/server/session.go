@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -54,24 +52,13 @@ type session struct {
 	conns        int
 	closed       bool // by its client: it ends with its last connection
 	disconnected time.Time
-	release      wire.Release // of the client
-	address      uint32       // that it connected from last
-	open         wire.Numbers // inodes, as the client told last
+	release      wire.Release       // of the client
+	address      uint32             // that it connected from last
+	open         []meta.Inode       // in order, as the client told last
+	links        map[*conn]struct{} // its mounts' connections
 }
 
 func (s *session) params() *params { return s.p.Load() }
-
-// setOpen takes note of all files that the client has open. reserve counts
-// the memory and may refuse it.
-func (s *session) setOpen(list wire.Numbers, reserve func(int64) bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !reserve(int64(len(list) - len(s.open))) {
-		return fmt.Errorf("no room for a list of %d open files", list.Len())
-	}
-	s.open = bytes.Clone(list)
-	return nil
-}
 
 // maxSessions is how many sessions there may be; those whose clients have
 // gone make room for new ones.
@@ -80,6 +67,7 @@ const maxSessions = 100_000
 // sessions are all sessions of a server.
 type sessions struct {
 	reserve func(int64) bool // counts the memory of lists of open files
+	opened  opened
 
 	mu   sync.Mutex // guards what follows
 	byID map[meta.SessionID]*session
@@ -88,6 +76,7 @@ type sessions struct {
 
 func (t *sessions) init(reserve func(int64) bool) {
 	t.byID, t.reserve = map[meta.SessionID]*session{}, reserve
+	t.opened.by = map[meta.Inode][]*session{}
 }
 
 // find returns a session, nil if there is none.
@@ -130,18 +119,24 @@ func (t *sessions) purge(before time.Time) {
 
 // drop forgets a session. t.mu and s.mu are held.
 func (t *sessions) drop(s *session) {
-	t.reserve(-int64(len(s.open)))
-	s.open = nil
+	t.reserve(-openCost * int64(len(s.open)))
+	t.opened.change(s, nil)
 	delete(t.byID, s.id)
 }
 
 // attach counts a connection of a session.
-func (t *sessions) attach(s *session, address uint32, release wire.Release) {
+func (t *sessions) attach(s *session, c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns++
 	s.closed = false
-	s.address, s.release = address, release
+	s.address, s.release = c.peer, c.client
+	if c.state == mounted {
+		if s.links == nil {
+			s.links = map[*conn]struct{}{}
+		}
+		s.links[c] = struct{}{}
+	}
 }
 
 // close marks a session that its client has closed; with other connections
@@ -160,8 +155,9 @@ func (t *sessions) close(id meta.SessionID) {
 
 // detach takes note that a connection has ended, and tells whether it was the
 // last of its session.
-func (t *sessions) detach(s *session, now time.Time) (last bool) {
+func (t *sessions) detach(s *session, c *conn, now time.Time) (last bool) {
 	s.mu.Lock()
+	delete(s.links, c)
 	s.conns--
 	gone := s.conns == 0
 	s.disconnected = now

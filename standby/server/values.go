@@ -257,18 +257,33 @@ func (c *conn) getVersion() error {
 	return nil
 }
 
-// getConfig serves ANTOAN_GET_CONFIG: msgid:32 name:NAME -> msgid:32 value:NAME.
-// A standby has none of the master's settings; they are empty, as at a master
-// that takes its defaults.
+// getConfig answers with the value of a setting. What this process has a setting
+// for, too, it tells of itself; the rest is the primary's.
 func (c *conn) getConfig() error {
-	id := c.d.U32()
-	c.d.Name()
-	if err := c.d.End(); err != nil {
+	var p wire.ConfigRequest
+	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	c.out.Begin(wire.ConfigValue)
-	c.out.U32(id)
-	c.out.Name(nil)
-	c.out.End()
-	return nil
+	answer := wire.Config{MsgID: p.MsgID}
+	value, ok := c.srv.cfg.Settings[string(p.Name)]
+	if ok || c.srv.cfg.Asker == nil || !isSetting(p.Name) {
+		answer.Value = []byte(value[:min(len(value), 255)])
+		answer.Append(&c.out)
+		return nil
+	}
+	var ask wire.Encoder
+	(&wire.ConfigRequest{Name: p.Name}).Append(&ask)
+	return c.beside(func(r *reply) error {
+		var said wire.Config
+		if said.Decode(wire.NewDecoder(c.srv.ask(wire.GetConfig, ask.Buf[wire.HeaderSize:]))) == nil {
+			answer.Value = said.Value
+		}
+		answer.Append(&r.Encoder)
+		return r.charge()
+	})
+}
+
+// isSetting tells whether a master may have a setting of a name.
+func isSetting(name []byte) bool {
+	return len(name) > 0 && !bytes.ContainsFunc(name, func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') && (r < '0' || r > '9') })
 }
