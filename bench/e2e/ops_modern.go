@@ -3,15 +3,14 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"mfsstandby/changelog/meta"
-	"mfsstandby/replicator/wire"
 )
 
 // adminTool runs a tool that works on the whole file system, at the place where
@@ -118,35 +117,50 @@ func (k *worker) trashInode() (uint32, error) {
 	return uint32(info.Sys().(*syscall.Stat_t).Ino), nil
 }
 
+// Packets of the client port, spoken here without the program's own encoder,
+// whose tests use this package.
+const (
+	fuseRegister = 400
+	trashRecover = 382
+	trashRemove  = 384
+
+	registerConstant = "DjI1GAQDULI5d2YjA26ypc3ovkhjvhciTQVx3CS4nYgtBoUcsljiVpsErJENHaw0"
+	newSession       = 2
+	client           = 4<<16 | 59<<8 | 2*2 // 4.59.2
+)
+
+func appendPacket(b []byte, typ uint32, payload []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, typ)
+	return appendText(b, payload)
+}
+
+func appendText(b, text []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
+}
+
 // recoverTrash takes a file out of the trash, to where it was or elsewhere, as a
 // client of its own: the tool of 4.59.2 does not find its mount.
 func (k *worker) recoverTrash() error {
-	return k.askMaster(wire.TrashRecover, func(e *wire.Encoder, inode uint32) {
-		path := ""
-		if k.chance(60) {
-			path = oneOf(k, []string{"back", "back/in/here", "base1", "base1/x.txt", "%,)"})
-		}
-		e.U32(inode)
-		e.U32(1) // below the root
-		e.Text([]byte(path))
-		e.U16(uint16(oneOf(k, []int{0, 0o22, 0o77})))
-		e.U32(uint32(k.user.UID))
-		e.U32(1)
-		e.U32(uint32(k.user.GID))
-		e.U8(uint8(k.rng.IntN(2)))
-	})
+	path := ""
+	if k.chance(60) {
+		path = oneOf(k, []string{"back", "back/in/here", "base1", "base1/x.txt", "%,)"})
+	}
+	b := appendText(binary.BigEndian.AppendUint32(nil, 1), []byte(path)) // below the root
+	b = binary.BigEndian.AppendUint16(b, uint16(oneOf(k, []int{0, 0o22, 0o77})))
+	for _, v := range []int{k.user.UID, 1, k.user.GID} {
+		b = binary.BigEndian.AppendUint32(b, uint32(v))
+	}
+	return k.askMaster(trashRecover, append(b, byte(k.rng.IntN(2))))
 }
 
 // removeTrash removes a file from the trash.
 func (k *worker) removeTrash() error {
-	return k.askMaster(wire.TrashRemove, func(e *wire.Encoder, inode uint32) {
-		e.U32(inode)
-		e.U32(uint32(k.user.UID))
-	})
+	return k.askMaster(trashRemove, binary.BigEndian.AppendUint32(nil, uint32(k.user.UID)))
 }
 
-// askMaster sends a request about a file in the trash on a connection of its own.
-func (k *worker) askMaster(t wire.Type, body func(e *wire.Encoder, inode uint32)) error {
+// askMaster sends a request about a file in the trash on a connection of its
+// own: its number and the inode, and what is given.
+func (k *worker) askMaster(typ uint32, rest []byte) error {
 	inode, err := k.trashInode()
 	if err != nil {
 		return err
@@ -160,24 +174,28 @@ func (k *worker) askMaster(t wire.Type, body func(e *wire.Encoder, inode uint32)
 	defer nc.Close()
 	deadline, _ := ctx.Deadline()
 	nc.SetDeadline(deadline)
-	var e wire.Encoder
-	(&wire.ClientRegister{Code: wire.RegisterNewSession, Release: wire.NewRelease(4, 59, 2), Info: []byte("trash\x00"), Path: []byte("/")}).Append(&e)
-	e.Begin(t)
-	e.U32(1)
-	body(&e, inode)
-	e.End()
-	if _, err := nc.Write(e.Buf); err != nil {
+	register := append([]byte(registerConstant), newSession)
+	register = binary.BigEndian.AppendUint32(register, client)
+	register = appendText(appendText(register, []byte("trash\x00")), []byte("/\x00"))
+	out := appendPacket(nil, fuseRegister, register)
+	request := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 1), inode)
+	if _, err := nc.Write(appendPacket(out, typ, append(request, rest...))); err != nil {
 		return errNothing
 	}
+	const refused = 5 // bytes: the number and a status
 	for in := bufio.NewReader(nc); ; {
-		typ, payload, err := wire.ReadPacket(in, nil, 1<<16)
-		if err != nil {
+		var head [8]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
 			return errNothing
 		}
-		if typ != t.Reply() {
+		payload := make([]byte, min(binary.BigEndian.Uint32(head[4:]), 1<<16))
+		if _, err := io.ReadFull(in, payload); err != nil {
+			return errNothing
+		}
+		if binary.BigEndian.Uint32(head[:]) != typ+1 {
 			continue
 		}
-		if _, status, ok := wire.ReplyStatus(payload); ok && status != meta.OK {
+		if len(payload) == refused && payload[4] != 0 {
 			return errNothing
 		}
 		return nil
