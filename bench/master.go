@@ -7,15 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"mfsstandby/standby/stock"
 )
 
 // What mfsmaster -a of 3.0.117 says.
@@ -67,17 +67,17 @@ func threadTime(pid int) time.Duration {
 // the replay alone, without what starting takes.
 func runMaster(ctx context.Context, dir string, in input) (Result, error) {
 	res := Result{Stage: Master, Done: in.entries(), Bytes: in.Bytes}
-	config, err := masterFiles(dir, in)
+	files, err := masterFiles(dir, readOnlyExports, map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog})
 	if err != nil {
 		return res, err
 	}
-	path, err := findMaster()
+	path, err := stock.Find()
 	if err != nil {
 		return res, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	m := &master{cmd: exec.CommandContext(ctx, path, "-f", "-a", "-c", config, "start")}
+	m := &master{cmd: exec.CommandContext(ctx, path, "-f", "-a", "-c", files.Config, "start")}
 	said, err := m.cmd.StderrPipe()
 	if err != nil {
 		return res, err
@@ -105,16 +105,6 @@ func runMaster(ctx context.Context, dir string, in input) (Result, error) {
 	res.Memory = usage.Maxrss << 10
 	res.Samples = m.samples
 	return res, nil
-}
-
-// findMaster looks also where users have no path to.
-func findMaster() (string, error) {
-	for _, name := range []string{"mfsmaster", "/usr/sbin/mfsmaster", "/usr/local/sbin/mfsmaster"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", errors.New("there is no mfsmaster here: install the package moosefs-master")
 }
 
 // listen reads what the master says until it serves.
@@ -156,51 +146,19 @@ func tail(text []byte) []byte {
 	return bytes.TrimSpace(text[max(0, len(text)-keep):])
 }
 
-// masterFiles makes the master's data directory, as after a crash, and its
-// configuration: it listens on this host alone.
-func masterFiles(dir string, in input) (config string, err error) {
-	config, _, err = masterConfig(dir, map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog})
-	return config, err
-}
-
-// masterConfig makes a data directory of copies of files, and a configuration
-// for it. It returns the port that clients connect to.
-func masterConfig(dir string, files map[string]string) (config string, clients int, err error) {
-	data := filepath.Join(dir, "data")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return "", 0, err
+// masterFiles makes what a master needs, with copies of files in its data
+// directory; it listens on this host alone.
+func masterFiles(dir, exports string, files map[string]string) (*stock.Private, error) {
+	p, err := stock.MakePrivate(dir, exports)
+	if err != nil {
+		return nil, err
 	}
 	for name, from := range files {
-		if err := copyFile(filepath.Join(data, name), from); err != nil {
-			return "", 0, err
+		if err := copyFile(filepath.Join(p.Data, name), from); err != nil {
+			return nil, err
 		}
 	}
-	who, err := user.Current()
-	if err != nil {
-		return "", 0, err
-	}
-	group, err := user.LookupGroupId(who.Gid)
-	if err != nil {
-		return "", 0, err
-	}
-	ports, err := freePorts(3)
-	if err != nil {
-		return "", 0, err
-	}
-	var text strings.Builder
-	for i, name := range []string{"MATOML", "MATOCS", "MATOCL"} {
-		fmt.Fprintf(&text, "%s_LISTEN_HOST = 127.0.0.1\n%[1]s_LISTEN_PORT = %d\n", name, ports[i])
-	}
-	exports, topology := filepath.Join(dir, "exports.cfg"), filepath.Join(dir, "topology.cfg")
-	fmt.Fprintf(&text, "DATA_PATH = %s\nWORKING_USER = %s\nWORKING_GROUP = %s\nEXPORTS_FILENAME = %s\nTOPOLOGY_FILENAME = %s\nNICE_LEVEL = 0\n",
-		data, who.Username, group.Name, exports, topology)
-	config = filepath.Join(dir, "mfsmaster.cfg")
-	for path, content := range map[string]string{config: text.String(), exports: "* / ro,maproot=0:0\n", topology: ""} {
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			return "", 0, err
-		}
-	}
-	return config, ports[2], nil
+	return p, nil
 }
 
 func copyFile(to, from string) error {
@@ -213,18 +171,4 @@ func copyFile(to, from string) error {
 		_, err := io.Copy(w, f)
 		return err
 	})
-}
-
-// freePorts finds ports that nothing listens on.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // only at the end, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

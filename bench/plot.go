@@ -74,6 +74,12 @@ func writeStyle(w io.Writer) {
 		fmt.Fprintf(&light, ".s%d{stroke:%s;fill:%[2]s}", i, p.light)
 		fmt.Fprintf(&dark, ".s%d{stroke:%s;fill:%[2]s}", i, p.dark)
 	}
+	writePlotStyle(w, light.String(), dark.String())
+}
+
+// writePlotStyle writes what all plots look like; light and dark are rules for
+// their lines.
+func writePlotStyle(w io.Writer, light, dark string) {
 	fmt.Fprintf(w, `<style>
 text{font:12px sans-serif;fill:#333;stroke:none}.title{font-size:14px;font-weight:bold}
 .ground{fill:#fff}.grid{stroke:#ddd}.axis{stroke:#888}polyline{fill:none!important;stroke-width:1.8;stroke-linejoin:round}
@@ -81,7 +87,7 @@ text{font:12px sans-serif;fill:#333;stroke:none}.title{font-size:14px;font-weigh
 @media (prefers-color-scheme:dark){text{fill:#ddd}.ground{fill:#15181c}.grid{stroke:#333a42}.axis{stroke:#8a929c}%s}
 text[class^=s]{stroke:none}
 </style>
-`, light.String(), dark.String())
+`, light, dark)
 }
 
 // rates are thousands of entries per second over time.

@@ -21,6 +21,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/apply"
 	"mfsstandby/standby/image"
+	"mfsstandby/standby/stock"
 )
 
 // tree is the metadata that both servers begin with, and the entries that
@@ -112,8 +113,7 @@ func (s *readServer) explain(err error) error {
 
 // stop ends the server and what feeds it.
 func (s *readServer) stop() error {
-	s.quit()
-	s.feeding.Wait()
+	s.stopFeed()
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.ended:
@@ -127,78 +127,119 @@ func (s *readServer) stop() error {
 
 // start starts a server in a directory of its own and waits until it serves.
 func (r *readsRun) start(ctx context.Context, which ReadServer, dir string, round int) (*readServer, error) {
-	s := &readServer{ended: make(chan error, 1), said: new(bytes.Buffer)}
-	var feeding context.Context
-	feeding, s.quit = context.WithCancel(ctx)
+	s := newReadServer()
 	var follow string
 	var err error
 	if which == MasterServer {
 		err = s.prepareMaster(ctx, dir, r.tree)
 	} else {
-		follow, err = s.prepareStandby(ctx, dir, r, round)
+		setup := standbySetup{program: r.cfg.Program, metadata: r.tree.metadata, exports: readOnlyExports, cache: r.cfg.Cache}
+		if r.cfg.Profile != "" {
+			setup.profile = filepath.Join(r.cfg.Profile, fmt.Sprintf("reads-%d", round))
+		}
+		follow, err = s.prepareStandby(ctx, dir, setup)
 	}
 	if err != nil {
-		s.quit()
 		return nil, err
 	}
-	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
-	if err := s.cmd.Start(); err != nil {
-		s.quit()
+	if err := s.launch(ctx); err != nil {
 		return nil, err
-	}
-	go func() { s.ended <- s.cmd.Wait() }()
-	if err := s.await(ctx); err != nil {
-		return nil, errors.Join(s.explain(err), s.stop())
 	}
 	if follow != "" && r.cfg.Rate > 0 {
-		s.feeding.Go(func() { s.feed(feeding, follow, r.tree.rest, r.cfg.Rate) })
+		s.startFeed(ctx, follow, r.tree.rest, r.cfg.Rate)
 	}
 	return s, nil
 }
 
+func newReadServer() *readServer {
+	return &readServer{ended: make(chan error, 1), said: new(bytes.Buffer), quit: func() {}}
+}
+
+// launch starts what was prepared and waits until it serves.
+func (s *readServer) launch(ctx context.Context) error {
+	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	go func() { s.ended <- s.cmd.Wait() }()
+	if err := s.await(ctx); err != nil {
+		return errors.Join(s.explain(err), s.stop())
+	}
+	return nil
+}
+
+// startFeed lets the changelog that a standby follows grow until stop, or
+// stopFeed.
+func (s *readServer) startFeed(ctx context.Context, path string, lines []byte, rate int) {
+	ctx, s.quit = context.WithCancel(ctx)
+	s.feeding.Go(func() { s.feed(ctx, path, lines, rate) })
+}
+
+func (s *readServer) stopFeed() {
+	s.quit()
+	s.feeding.Wait()
+}
+
 // prepareMaster makes the stock master's directory and command.
 func (s *readServer) prepareMaster(ctx context.Context, dir string, t *tree) error {
-	config, port, err := masterConfig(dir, map[string]string{"metadata.mfs": t.metadata})
+	files, err := masterFiles(dir, readOnlyExports, map[string]string{"metadata.mfs": t.metadata})
 	if err != nil {
 		return err
 	}
-	path, err := findMaster()
+	path, err := stock.Find()
 	if err != nil {
 		return err
 	}
-	s.address = fmt.Sprintf("127.0.0.1:%d", port)
-	s.cmd = exec.CommandContext(ctx, path, "-f", "-c", config, "start")
+	s.address = files.Clients
+	s.cmd = exec.CommandContext(ctx, path, "-f", "-c", files.Config, "start")
 	return nil
+}
+
+// readOnlyExports and writeExports let every mount in.
+const (
+	readOnlyExports = "* / ro,maproot=0:0\n"
+	writeExports    = "* / rw,maproot=0:0\n"
+)
+
+// standbySetup says how a standby is started.
+type standbySetup struct {
+	program  []string
+	metadata string // file of its primary
+	log      []byte // changelog lines that follow it
+	exports  string
+	cache    int64
+	profile  string // directory; empty: none
 }
 
 // prepareStandby makes a directory as a primary would have it, and the command
 // that follows it. It returns the changelog file that grows.
-func (s *readServer) prepareStandby(ctx context.Context, dir string, r *readsRun, round int) (string, error) {
+func (s *readServer) prepareStandby(ctx context.Context, dir string, setup standbySetup) (string, error) {
 	primary, exports := filepath.Join(dir, "primary"), filepath.Join(dir, "exports.cfg")
 	if err := os.Mkdir(primary, 0o755); err != nil {
 		return "", err
 	}
-	if err := copyFile(filepath.Join(primary, "metadata.mfs.back"), r.tree.metadata); err != nil {
+	if err := copyFile(filepath.Join(primary, "metadata.mfs.back"), setup.metadata); err != nil {
 		return "", err
 	}
 	follow := filepath.Join(primary, "changelog.0.mfs")
-	for path, text := range map[string]string{follow: "", exports: "* / ro,maproot=0:0\n"} {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	for path, text := range map[string][]byte{follow: setup.log, exports: []byte(setup.exports)} {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return "", err
 		}
 	}
-	ports, err := freePorts(1)
+	free, err := stock.FreeAddresses(1)
 	if err != nil {
 		return "", err
 	}
-	s.address = fmt.Sprintf("127.0.0.1:%d", ports[0])
-	args := append(r.cfg.Program[1:len(r.cfg.Program):len(r.cfg.Program)], "run", "--data", filepath.Join(dir, "data"),
+	s.address = free[0]
+	program := setup.program
+	args := append(program[1:len(program):len(program)], "run", "--data", filepath.Join(dir, "data"),
 		"--changelog-dir", primary, "--listen-clients", s.address, "--exports", exports, "--listen-http", "",
-		"--cache", fmt.Sprintf("%dMiB", r.cfg.Cache>>20), "--base-every", "0", "--log-level", "warn")
-	if r.cfg.Profile != "" {
-		args = append(args, "--pprof", filepath.Join(r.cfg.Profile, fmt.Sprintf("reads-%d", round)))
+		"--cache", fmt.Sprintf("%dMiB", setup.cache>>20), "--base-every", "0", "--log-level", "warn")
+	if setup.profile != "" {
+		args = append(args, "--pprof", setup.profile)
 	}
-	s.cmd = exec.CommandContext(ctx, r.cfg.Program[0], args...)
+	s.cmd = exec.CommandContext(ctx, program[0], args...)
 	return follow, nil
 }
 

@@ -19,8 +19,8 @@ type hold struct {
 // ErrHeld says that somebody holds the image already.
 var ErrHeld = errors.New("the image is held already")
 
-// Hold stops applying at a whole version, which is durable then, and returns
-// when nothing but its caller changes the image. release lets the standby follow
+// Hold stops applying at a whole version, and returns when nothing but its
+// caller changes the image. What is not committed then comes with its next commit. release lets the standby follow
 // the stream again from where the image is then.
 func (s *Standby) Hold(ctx context.Context) (release func(), err error) {
 	h := &hold{stopped: make(chan struct{}), over: make(chan struct{})}

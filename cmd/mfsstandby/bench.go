@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -112,7 +113,10 @@ func benchReplay(ctx context.Context, c *console, cfg bench.ReplayConfig, profil
 	return report.WriteText(c.out)
 }
 
-func writePlot(path string, report *bench.Report) error {
+// plotter is a report that can be drawn.
+type plotter interface{ WriteSVG(io.Writer) error }
+
+func writePlot(path string, report plotter) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -224,6 +228,62 @@ mfsstandby bench reads --mix mixed --idle 10000 --garbage 100000`,
 					return usagef("%v", err)
 				}
 				report, err := bench.MeasureReads(ctx, cfg)
+				switch {
+				case err != nil:
+					return err
+				case *asJSON:
+					return c.json(report)
+				}
+				return report.WriteText(c.out)
+			}
+		},
+	}
+}
+
+func benchPromoteCommand() command {
+	return command{
+		name:  "bench promote",
+		short: "measure how long it takes until writes are accepted again",
+		about: `Lets a standby follow a primary that dies, promotes it, and takes the time from the command until the
+first write of a mount is accepted, with trees of several sizes. With --against mfsmaster a stock master starts
+on the same files in the same round, as a metalogger has them: metadata_ml.mfs.back and changelog_ml.0.mfs.
+
+"drain" is the time it takes to apply what the stream had; "beyond it" is the rest of the time until the
+first write.`,
+		examples: `mfsstandby bench promote --against mfsmaster --rounds 3
+mfsstandby bench promote --inodes 100000,1000000 --rate 20000 --json
+mfsstandby bench promote --against mfsmaster --plot promote.svg`,
+		setup: func(f *pflag.FlagSet) runFunc {
+			var cfg bench.PromoteConfig
+			f.IntSliceVar(&cfg.Inodes, "inodes", nil, "sizes of the tree (default 100000,1000000,10000000)")
+			f.IntVar(&cfg.Backlog, "entries", 100_000, "entries since the metadata file was saved")
+			f.IntVar(&cfg.Rate, "rate", 5000, "entries per second until the primary dies")
+			f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
+			against := f.String("against", "", "mfsmaster: start the stock master on the same files in each round")
+			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
+			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
+			asJSON := f.Bool("json", false, "print JSON")
+			plot := f.String("plot", "", "SVG file for the times over the number of inodes")
+			return func(ctx context.Context, c *console, args []string) error {
+				if err := noArgs(args); err != nil {
+					return err
+				}
+				if *against != "" && *against != "mfsmaster" {
+					return usagef("--against %s: only mfsmaster can be compared with", *against)
+				}
+				self, err := os.Executable()
+				if err != nil {
+					return err
+				}
+				cfg.Program, cfg.Against, cfg.Cache = []string{self}, *against != "", int64(*cache)
+				cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
+				if err := cfg.Validate(); err != nil {
+					return usagef("%v", err)
+				}
+				report, err := bench.MeasurePromotion(ctx, cfg)
+				if err == nil && *plot != "" {
+					err = writePlot(*plot, report)
+				}
 				switch {
 				case err != nil:
 					return err

@@ -19,6 +19,8 @@ func TestBenchUsage(t *testing.T) {
 		{"bench lag now", `argument "now"`},
 		{"bench lag --primary host --rate 5", "give one of"},
 		{"bench lag --rate -5", "rate of -5"},
+		{"bench promote --against mfsd", "only mfsmaster"},
+		{"bench promote --inodes 5", "5 inodes"},
 	} {
 		wantFail(t, exitUsage, tc.why, strings.Fields(tc.args)...)
 	}

@@ -37,9 +37,9 @@ type command struct {
 // commands lists all subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand(), tapCommand(), standbyCommand(), statusCommand(), promoteCommand(), demoteCommand(), failoverCommand(), nodesCommand(),
+		runCommand(), tapCommand(), standbyCommand(), statusCommand(), promoteCommand(), demoteCommand(), failoverCommand(), nodesCommand(), rehearseCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
-		sampleCommand(), benchReplayCommand(), benchLagCommand(), benchReadsCommand(), versionCommand(),
+		sampleCommand(), benchReplayCommand(), benchLagCommand(), benchReadsCommand(), benchPromoteCommand(), versionCommand(),
 	}
 }
 

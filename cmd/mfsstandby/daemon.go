@@ -19,6 +19,7 @@ import (
 	"mfsstandby/standby/failover"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/promote"
+	"mfsstandby/standby/rehearse"
 	"mfsstandby/standby/server"
 	"mfsstandby/standby/upstream"
 	"mfsstandby/standby/web"
@@ -54,8 +55,9 @@ type daemon struct {
 	upstream *upstream.Upstream // nil: there is nothing for metaloggers
 	cascade  bool               // it runs before a promotion, too
 
-	failover *failoverFlags // nil: this process leads only if it is told to
-	stands   *failover.Failover
+	failover  *failoverFlags // nil: this process leads only if it is told to
+	stands    *failover.Failover
+	rehearser *rehearse.Rehearser // nil: there is no image
 }
 
 // part runs until its context ends. One that ends with an error ends all.
@@ -125,7 +127,7 @@ func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.end = cancel
-	server := &control.Server{Dir: d.data, Failover: d.stands, Nodes: d.nodes, View: d.view, Node: d.node, Cache: d.cache, Logger: d.log, Status: d.tell}
+	server := &control.Server{Dir: d.data, Failover: d.stands, Nodes: d.nodes, View: d.view, Node: d.node, Rehearser: d.rehearser, Cache: d.cache, Logger: d.log, Status: d.tell}
 	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}, {"disk", d.watchRoom}}, d.parts...)
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
@@ -167,6 +169,9 @@ func (d *daemon) tell() control.Status {
 	if d.stands != nil {
 		now := d.stands.Status()
 		st.Failover = &now
+	}
+	if d.rehearser != nil {
+		st.Rehearsal = d.rehearser.Last()
 	}
 	return st
 }

@@ -79,11 +79,7 @@ func changeRole(c *console, asJSON bool, do func(func(promote.Step)) (promote.Re
 		if asJSON {
 			return
 		}
-		text := s.Text
-		if s.Error != "" {
-			text = "failed: " + s.Error
-		}
-		fmt.Fprintf(c.out, "%-8s %9.1f ms  %s\n", s.Name, s.Ms, text)
+		printStep(c, s)
 	})
 	if asJSON {
 		answer := roleAnswer{Steps: steps, Result: res}
@@ -102,6 +98,14 @@ func changeRole(c *console, asJSON bool, do func(func(promote.Step)) (promote.Re
 		fmt.Fprintf(c.out, "It is %s, after %.1f ms.\n", res.Role.Role, res.Ms)
 	}
 	return err
+}
+
+func printStep(c *console, s promote.Step) {
+	text := s.Text
+	if s.Error != "" {
+		text = "failed: " + s.Error
+	}
+	fmt.Fprintf(c.out, "%-8s %9.1f ms  %s\n", s.Name, s.Ms, text)
 }
 
 // roleAnswer is what programs get.

@@ -58,11 +58,12 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			nats := addNATSFlags(f)
 			img := addImageFlags(f)
 			clients := addClientFlags(f)
+			stock := addStockFlags(f)
 			stand := addFailoverFlags(f)
 			page := addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), page.check(), stand.validate()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), stock.check(), page.check(), stand.validate()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
@@ -71,13 +72,13 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
 				stand.use(d)
-				return runStandby(ctx, d, nats, img, clients, page)
+				return runStandby(ctx, d, nats, img, clients, stock, page)
 			}
 		},
 	}
 }
 
-func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags, page *webFlags) error {
+func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags, stock *stockFlags, page *webFlags) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	d.followStandby(s)
-	if err := errors.Join(d.serveClients(clients, "", s), d.serveWeb(page)); err != nil {
+	if err := errors.Join(d.serveClients(clients, "", s), d.rehearse(stock, s), d.serveWeb(page)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(d.run(ctx), s.Close())

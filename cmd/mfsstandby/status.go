@@ -132,6 +132,16 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 	if st.Upstream != nil {
 		printUpstream(row, st.Upstream, now)
 	}
+	if r := st.Rehearsal; r != nil {
+		text := fmt.Sprintf("a stock master had the same metadata at version %d", r.Version)
+		switch {
+		case r.Error != "":
+			text = "failed: " + r.Error
+		case r.Differences > 0:
+			text = fmt.Sprintf("%d differences at version %d: %s ...", r.Differences, r.Version, r.First[0])
+		}
+		row("rehearsal", "%s ago, %s", span(now.Sub(r.Time)), text)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}

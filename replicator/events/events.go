@@ -57,6 +57,9 @@ const (
 	SaveFailed   Code = "save_failed"   // it could not be
 	FilesFailed  Code = "files_failed"  // changelog files cannot be written, or metaloggers not be served
 	FilesAside   Code = "files_aside"   // changelog files begin anew
+
+	Rehearsed       Code = "rehearsed"        // a stock master has loaded an export, and has the same metadata
+	RehearsalFailed Code = "rehearsal_failed" // or has not
 )
 
 // Event is something worth telling a person.

@@ -110,7 +110,8 @@ func (a *Applier) Entries() uint64 { return a.entries.Load() }
 // Run applies until the source ends (nil), ctx is done (its error), or an
 // entry cannot be applied: then the image is at the version before it, and
 // the error holds a *changelog.ApplyError or *changelog.SyntaxError. All that
-// was applied is committed when Run returns without another error.
+// was applied is committed when Run returns without another error; where ctx is
+// done, with the next commit of the image at the latest.
 func (a *Applier) Run(ctx context.Context) error {
 	err := a.run(ctx, a.cfg.Until)
 	var bad *entryError
@@ -120,10 +121,14 @@ func (a *Applier) Run(ctx context.Context) error {
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if commitErr := a.img.Commit(true); commitErr != nil {
+	ended := errors.Is(err, io.EOF)
+	if !ended && !a.img.MayCommit() {
+		return err // a leader that takes over must not wait for the disk
+	}
+	if commitErr := a.img.Commit(ended); commitErr != nil {
 		return commitErr
 	}
-	if errors.Is(err, io.EOF) {
+	if ended {
 		return nil
 	}
 	return err

@@ -10,6 +10,7 @@
 //	POST /failover FailoverRequest
 //	GET  /nodes   list of stream.Node
 //	POST /nodes/remove  RemoveRequest
+//	POST /rehearse  answers with lines of RehearseLine
 package control
 
 import (
@@ -31,6 +32,7 @@ import (
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/promote"
+	"mfsstandby/standby/rehearse"
 	"mfsstandby/standby/replay"
 	"mfsstandby/standby/verify"
 )
@@ -45,14 +47,15 @@ const (
 
 // Server answers questions about a running process.
 type Server struct {
-	Dir      string // data directory
-	Status   func() Status
-	View     func() (*image.View, error) // nil: there is no image here
-	Node     *promote.Node               // nil: this process cannot lead
-	Failover *failover.Failover          // nil: it does not lead without being told to
-	Nodes    *stream.Conn                // to the servers that keep the stream
-	Cache    int64                       // of temporary images, bytes
-	Logger   *slog.Logger
+	Dir       string // data directory
+	Status    func() Status
+	View      func() (*image.View, error) // nil: there is no image here
+	Node      *promote.Node               // nil: this process cannot lead
+	Failover  *failover.Failover          // nil: it does not lead without being told to
+	Nodes     *stream.Conn                // to the servers that keep the stream
+	Rehearser *rehearse.Rehearser         // nil: there is no image here
+	Cache     int64                       // of temporary images, bytes
+	Logger    *slog.Logger
 }
 
 // Run serves until ctx ends and the requests under way are cut off.
@@ -70,6 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 	mux.HandleFunc("POST /failover", s.failover)
 	mux.HandleFunc("GET /nodes", s.nodes)
 	mux.HandleFunc("POST /nodes/remove", s.removeNode)
+	mux.HandleFunc("POST /rehearse", s.rehearse)
 	server := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx }}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()

@@ -6,24 +6,26 @@ import (
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
 	"mfsstandby/standby/failover"
+	"mfsstandby/standby/rehearse"
 	"mfsstandby/standby/role"
 	"mfsstandby/standby/upstream"
 )
 
 // Status tells what a process does and how far it is.
 type Status struct {
-	Role     string             `json:"role"` // the command that runs: "run", "tap" or "standby"
-	Program  string             `json:"program"`
-	PID      int                `json:"pid"`
-	Started  time.Time          `json:"started"`
-	Data     string             `json:"data"`
-	Page     string             `json:"page,omitempty"` // URL of the status page
-	Tap      *replicator.Status `json:"tap,omitempty"`
-	Standby  *standby.Status    `json:"standby,omitempty"`
-	Clients  *Clients           `json:"clients,omitempty"`      // nil: none are served
-	Upstream *upstream.Status   `json:"upstream,omitempty"`     // what is kept and served for metaloggers; nil: nothing
-	Cluster  *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead
-	Failover *failover.Status   `json:"failover,omitempty"`     // nil: it does not lead without being told to
+	Role      string             `json:"role"` // the command that runs: "run", "tap" or "standby"
+	Program   string             `json:"program"`
+	PID       int                `json:"pid"`
+	Started   time.Time          `json:"started"`
+	Data      string             `json:"data"`
+	Page      string             `json:"page,omitempty"` // URL of the status page
+	Tap       *replicator.Status `json:"tap,omitempty"`
+	Standby   *standby.Status    `json:"standby,omitempty"`
+	Clients   *Clients           `json:"clients,omitempty"`      // nil: none are served
+	Upstream  *upstream.Status   `json:"upstream,omitempty"`     // what is kept and served for metaloggers; nil: nothing
+	Cluster   *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead
+	Failover  *failover.Status   `json:"failover,omitempty"`     // nil: it does not lead without being told to
+	Rehearsal *rehearse.Result   `json:"rehearsal,omitempty"`    // the last one; nil: there was none
 }
 
 // Clients tells of the server on the client port, as server.Stats does.

@@ -95,12 +95,16 @@ var (
 	descSpool        = desc("tap_spool_bytes", "Bytes in the tap's spool.")
 	descTapFailed    = desc("tap_error", "1 while the tap reports an error.")
 
-	descConns    = desc("client_connections", "Connections on the client port.")
-	descLocal    = desc("client_sessions", "Sessions of clients of this standby.", "state")
-	descRequests = desc("client_requests_total", "Requests received on the client port, by name.", "request")
-	descTraffic  = desc("client_bytes_total", "Bytes on the client port.", "direction")
-	descClosed   = desc("client_connections_total", "Connections on the client port that were accepted, refused over the limit, or dropped for nonsense or silence.", "what")
-	descBuffers  = desc("client_buffer_bytes", "Bytes in large buffers of client connections.")
+	descConns           = desc("client_connections", "Connections on the client port.")
+	descLocal           = desc("client_sessions", "Sessions of clients of this standby.", "state")
+	descRequests        = desc("client_requests_total", "Requests received on the client port, by name.", "request")
+	descTraffic         = desc("client_bytes_total", "Bytes on the client port.", "direction")
+	descClosed          = desc("client_connections_total", "Connections on the client port that were accepted, refused over the limit, or dropped for nonsense or silence.", "what")
+	descRehearsed       = desc("rehearsal_timestamp_seconds", "When the last rehearsal began.")
+	descRehearsalPassed = desc("rehearsal_passed", "1 if a stock master had the very metadata of the image in the last rehearsal.")
+	descRehearsalDiffs  = desc("rehearsal_differences", "Differences found in the last rehearsal.")
+	descRehearsalTook   = desc("rehearsal_seconds", "How long the last rehearsal took.")
+	descBuffers         = desc("client_buffer_bytes", "Bytes in large buffers of client connections.")
 )
 
 // Describe sends nothing: which metrics there are depends on what runs.
@@ -162,6 +166,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if now.Clients != nil {
 		s.clients(now.Clients)
+	}
+	if r := now.Rehearsal; r != nil {
+		s.gauge(descRehearsed, float64(r.Time.UnixMilli())/1000)
+		s.flag(descRehearsalPassed, r.Passed())
+		s.gauge(descRehearsalDiffs, float64(r.Differences))
+		s.gauge(descRehearsalTook, r.Ms/1000)
 	}
 	if now.Metadata != nil {
 		s.metadata(now.Metadata)
