@@ -41,6 +41,7 @@ type Config struct {
 	Shared   bool          // other processes may be taps of the same primary: one at a time is, by a lease
 	Silence  time.Duration // of a primary, after which the connection is made anew, 3 s at least; 0: 10 s
 	TakeOver bool          // follow the primary though a leader wrote to the stream: what that one accepted may be given up
+	Term     string        // of a hand-over to the primary: what was written under it is continued, and what is written carries it
 	Who      string        // this process, for people; default is the host's name
 	Logger   *slog.Logger
 	Events   *events.Log // nil means one of its own
@@ -309,12 +310,12 @@ var ErrLed = errors.New("a standby was promoted, and leads this cluster since")
 // that leads after this has looked is not fenced either: opening an epoch fails
 // when something was stored since.
 func (r *Replicator) openWriter(ctx context.Context) error {
-	w, err := r.cluster.OpenWriter(ctx, stream.WriterConfig{Who: r.cfg.Who, Release: r.origin.release()})
+	w, err := r.cluster.OpenWriter(ctx, stream.WriterConfig{Who: r.cfg.Who, Release: r.origin.release(), Leads: r.cfg.Term != "", As: r.cfg.Term})
 	if err != nil {
 		return err
 	}
 	why := "the tap started"
-	if w.Led() {
+	if w.Led() && (r.cfg.Term == "" || w.LedAs() != r.cfg.Term) {
 		if !r.cfg.TakeOver {
 			return fmt.Errorf("%w: its entries are not those of the primary; to follow the primary again nonetheless, use --take-over", ErrLed)
 		}

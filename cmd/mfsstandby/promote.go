@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -22,10 +23,15 @@ func promoteCommand() command {
 accepts writes. It opens an epoch in the stream, so that nothing else can append any more, applies what
 the stream has, reads what the dead master left in its changelog files where --changelog-dir reaches
 them, and serves changes. A standby that is behind, or whose primary still answers, is refused.
-Clients come by themselves once the master's address leads to this host.`,
+Clients come by themselves once the master's address leads to this host.
+
+With --hand-over a stock mfsmaster takes over instead: what is in its data directory is moved aside, the image is
+exported there and compared, the master is started, and this process follows it from then on, in a new epoch. That
+works while it leads, too. Killed at any moment, it can be told again, or given up with demote.`,
 		examples: `mfsstandby promote --data /var/lib/mfsstandby --reason "mfsmaster lost its power"
 mfsstandby promote --dry-run
-mfsstandby promote --changelog-dir /mnt/dead-master/var/lib/mfs`,
+mfsstandby promote --changelog-dir /mnt/dead-master/var/lib/mfs
+mfsstandby promote --hand-over /etc/mfs/mfsmaster.cfg`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			data := dataFlag(f)
 			var opt promote.Options
@@ -34,6 +40,8 @@ mfsstandby promote --changelog-dir /mnt/dead-master/var/lib/mfs`,
 			f.StringVar(&opt.Reason, "reason", "", "why, for people: it is kept in the stream")
 			f.BoolVar(&opt.DryRun, "dry-run", false, "only tell whether it could")
 			f.StringVar(&opt.ChangelogDir, "changelog-dir", "", "data directory of the dead master, to read what it did not send")
+			f.StringVar(&opt.HandOver, "hand-over", "", "mfsmaster.cfg of a stock master on this host, which is started on the image and accepts writes instead")
+			f.StringVar(&opt.Master, "mfsmaster", "", "its program, run as PROGRAM -c CFG start (default: it is looked for)")
 			asJSON := f.Bool("json", false, "print everything, for programs")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
@@ -125,6 +133,9 @@ func roleRoutes(n *promote.Node) []web.Route {
 			var opt promote.Options
 			var answer roleAnswer
 			err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&opt)
+			if err == nil && (opt.HandOver != "" || opt.Master != "") {
+				err = errors.New("a hand-over runs programs: only the command promote does it") // whoever reaches this port may not
+			}
 			if err == nil {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), roleLimit)
 				defer cancel()

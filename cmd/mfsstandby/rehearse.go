@@ -71,7 +71,7 @@ type stockFlags struct {
 
 func addStockFlags(f *pflag.FlagSet) *stockFlags {
 	s := &stockFlags{}
-	f.StringVar(&s.master, "mfsmaster", "", "the stock master's program, for rehearsals and hand-over (default: it is looked for)")
+	f.StringVar(&s.master, "mfsmaster", "", "the stock master's program, for rehearsals (default: it is looked for)")
 	f.DurationVar(&s.every, "rehearse-every", 0, "how often to prove that a stock master could take over, as the command rehearse does; 0 is never")
 	return s
 }

@@ -103,8 +103,22 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 		return err
 	}
 	defer stop()
+	if r.src.cfg.TakeOver {
+		if err := r.dropHandOver(); err != nil {
+			return err
+		}
+	}
 	tap, err := newTapper(func() (*replicator.Replicator, error) {
-		return replicator.New(r.src.config(&r.daemon, r.nats, files), conn)
+		cfg := r.src.config(&r.daemon, r.nats, files)
+		handed, err := r.handedOver()
+		if err != nil {
+			return nil, err
+		}
+		if handed != nil && handed.Started { // not what it was told to follow before
+			cfg.Primary, cfg.ChangelogDir, cfg.MetadataDir, cfg.Files, cfg.Base = handed.Metaloggers, "", "", nil, ""
+			cfg.Term, cfg.Shared = handed.Term, false // nobody else can follow it
+		}
+		return replicator.New(cfg, conn)
 	})
 	if err != nil {
 		return err

@@ -165,8 +165,14 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 	if c.listen.text == "" {
 		return nil
 	}
-	port := &clientPort{address: &c.listen, log: d.log, opened: make(chan net.Listener, 1)}
-	err := port.Listen()
+	port := &clientPort{address: &c.listen, log: d.log, door: newDoor()}
+	handed, err := d.handedOver()
+	if err != nil {
+		return err
+	}
+	if handed == nil || !handed.Left { // else the port is that of the stock master
+		err = port.Listen()
+	}
 	waits := errors.Is(err, syscall.EADDRINUSE) && !c.listen.given
 	switch {
 	case waits:
@@ -181,7 +187,7 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 		return nil
 	}
 	if err != nil {
-		return errors.Join(err, port.close())
+		return errors.Join(err, port.door.Close())
 	}
 	return nil
 }
@@ -192,17 +198,16 @@ type clientPort struct {
 	*server.Server
 	address *address
 	log     *slog.Logger
-	opened  chan net.Listener // for serve
+	door    *door
 
-	mu       sync.Mutex // guards what follows
-	listener net.Listener
+	mu sync.Mutex // held while it is opened or closed
 }
 
 // Listen opens the port unless it is open.
 func (p *clientPort) Listen() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != nil {
+	if p.door.Addr() != nil {
 		return nil
 	}
 	l, err := p.address.listen()
@@ -210,29 +215,30 @@ func (p *clientPort) Listen() error {
 		return err
 	}
 	p.log.Info("serving clients", "address", l.Addr().String())
-	p.listener = l
-	p.opened <- l
+	p.door.swap(l)
 	return nil
 }
 
-func (p *clientPort) close() error {
+// Leave closes the port, with all connections, if it has that number.
+func (p *clientPort) Leave(port string) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener == nil {
-		return nil
+	at := p.door.Addr()
+	if at == nil {
+		_, own, err := net.SplitHostPort(p.address.text)
+		return own == port, err
 	}
-	return p.listener.Close()
+	_, own, err := net.SplitHostPort(at.String())
+	if err != nil || own != port {
+		return false, err
+	}
+	p.door.swap(nil)
+	p.Lead(nil)
+	return true, nil
 }
 
-// serve serves as soon as the port is open.
-func (p *clientPort) serve(ctx context.Context) error {
-	select {
-	case l := <-p.opened:
-		return p.Serve(ctx, l)
-	case <-ctx.Done():
-		return nil
-	}
-}
+// serve serves while the port is open.
+func (p *clientPort) serve(ctx context.Context) error { return p.Serve(ctx, p.door) }
 
 // addServer adds the server, and what makes this process able to lead.
 func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, port *clientPort) error {

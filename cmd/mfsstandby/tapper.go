@@ -12,6 +12,7 @@ import (
 	"mfsstandby/replicator"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/standby/promote"
+	"mfsstandby/standby/role"
 )
 
 // tapper is a tap that can be stopped and started while the process runs: it
@@ -34,6 +35,26 @@ func newTapper(make_ func() (*replicator.Replicator, error)) (*tapper, error) {
 	}
 	t.now.Store(r)
 	return t, nil
+}
+
+// handedOver is what is known of a stock master that this process handed over
+// to, nil if there is none.
+func (d *daemon) handedOver() (*role.HandOver, error) {
+	m, err := role.Open(d.data)
+	if err != nil {
+		return nil, err
+	}
+	return m.Now().HandOver, nil
+}
+
+// dropHandOver forgets it: the configured primary is to be followed.
+func (d *daemon) dropHandOver() error {
+	m, err := role.Open(d.data)
+	if err != nil || m.Now().HandOver == nil {
+		return err
+	}
+	_, err = m.Set(func(st *role.State) { st.HandOver = nil })
+	return err
 }
 
 // Received is the version after what was received.

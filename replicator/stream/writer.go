@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,10 @@ type WriterConfig struct {
 	Window       int    // messages on the way at once; default 4
 
 	// Leads marks all that is written as a leader's own, see Writer.Led.
+	// As names the term under which a leader's stock master is followed; Writer.LedAs
+	// tells it. It has no spaces.
 	Leads bool
+	As    string
 
 	// Salvage opens a stream whose last messages are damaged. Only Rebase is
 	// possible then.
@@ -57,6 +61,7 @@ type Writer struct {
 	opened  bool
 	cluster bool // several servers keep the stream: messages go one by one, see readEnd
 	led     bool // what was stored last, by whoever, was a leader's
+	ledAs   string
 	salvage bool
 	err     error // fenced or worse: for good
 
@@ -142,7 +147,9 @@ func (w *Writer) readEnd(ctx context.Context) error {
 			return err
 		}
 		w.stored = fence.State{Seq: w.stored.Seq, Epoch: m.Epoch, Next: m.Next(), Chain: m.After}
-		w.led = raw.Header.Get(roleHeader) == roleLeader
+		var who string
+		who, w.ledAs, _ = strings.Cut(raw.Header.Get(roleHeader), " ")
+		w.led = who == roleLeader
 		if !w.salvage {
 			w.sentID = raw.Header.Get(jetstream.MsgIDHeader)
 		}
@@ -166,6 +173,9 @@ func (w *Writer) Next() meta.Version { return w.sent.Next }
 // Led tells whether a leader wrote what the stream ended with when this writer
 // was opened: entries of the primary do not continue it then.
 func (w *Writer) Led() bool { return w.led }
+
+// LedAs is the WriterConfig.As of who wrote that; "" if it has none.
+func (w *Writer) LedAs() string { return w.ledAs }
 
 // Acked is the version up to which (exclusive) entries are stored as durably as
 // the server was told to. Safe for concurrent use.
@@ -327,7 +337,7 @@ func (w *Writer) publish(f *flight) {
 		jetstream.ExpectedLastSeqHeader: []string{strconv.FormatUint(uint64(f.rec.Seq-1), 10)},
 	}}
 	if w.cfg.Leads {
-		msg.Header[roleHeader] = []string{roleLeader}
+		msg.Header[roleHeader] = []string{strings.TrimSpace(roleLeader + " " + w.cfg.As)}
 	}
 	if f.prev != "" && !w.cluster {
 		msg.Header[jetstream.ExpectedLastMsgIDHeader] = []string{f.prev}

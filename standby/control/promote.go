@@ -58,12 +58,15 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, do func(*promote
 
 // Promote makes the process the leader. Steps are told as they end.
 func (c *Client) Promote(ctx context.Context, opt promote.Options, report func(promote.Step)) (promote.Result, error) {
-	if opt.ChangelogDir != "" {
-		dir, err := filepath.Abs(opt.ChangelogDir)
+	for _, path := range []*string{&opt.ChangelogDir, &opt.HandOver, &opt.Master} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
 		if err != nil {
 			return promote.Result{}, err
 		}
-		opt.ChangelogDir = dir
+		*path = abs
 	}
 	return c.change(ctx, "/promote", opt, report)
 }

@@ -41,6 +41,9 @@ import (
 type Server interface {
 	// Listen makes sure that clients can connect.
 	Listen() error
+	// Leave makes clients unable to connect if they do at a port, which another
+	// process needs, and tells whether they did.
+	Leave(port string) (bool, error)
 	// Lead begins to serve changes, or ends it with nil.
 	Lead(*leader.Leader)
 	Wake(id meta.SessionID, t wire.Type, msgID uint32, status meta.Status)

@@ -23,6 +23,8 @@ type Options struct {
 	Reason       string `json:"reason,omitempty"`        // for people
 	DryRun       bool   `json:"dry_run,omitempty"`       // check only
 	ChangelogDir string `json:"changelog_dir,omitempty"` // data directory of the dead primary, absolute
+	HandOver     string `json:"hand_over,omitempty"`     // mfsmaster.cfg, absolute, of a stock master that is to accept writes instead
+	Master       string `json:"mfsmaster,omitempty"`     // its program; empty: it is looked for
 
 	// Judged: it was found out, in other ways, that nobody leads. A lease that
 	// another process has is an error.
@@ -64,6 +66,7 @@ type run struct {
 
 	hold   context.Context // of the lease; nil: none is needed
 	writer *stream.Writer
+	as     string // WriterConfig.As
 	heard  *Heard
 	files  string // what became of the primary's files
 }
@@ -101,7 +104,11 @@ func (n *Node) Promote(ctx context.Context, opt Options, report func(Step)) (Res
 		return Result{Role: n.Role()}, err
 	}
 	var err error
-	if !opt.DryRun {
+	switch {
+	case opt.DryRun:
+	case opt.HandOver != "":
+		err = r.handOver(ctx)
+	default:
 		err = r.promote(ctx)
 	}
 	res := Result{Role: n.Role(), Ms: ms(time.Since(start)), Primary: r.heard, Missing: r.missing()}
@@ -120,6 +127,8 @@ func (r *run) check() (string, error) {
 		r.heard = &h
 	}
 	switch {
+	case r.opt.HandOver != "" && now == role.Leader && r.term() != nil:
+		return r.checkStock()
 	case now == role.Leader || r.term() != nil:
 		return "", ErrLeads
 	case st.Image == 0:
@@ -137,7 +146,12 @@ func (r *run) check() (string, error) {
 	if err := r.others(&st, now); err != nil && !r.opt.Force {
 		return "", fmt.Errorf("%w (--force overrides)", err)
 	}
-	return fmt.Sprintf("the image is at version %d, the stream at %d, %s", st.Image, st.Stream, now), nil
+	text := fmt.Sprintf("the image is at version %d, the stream at %d, %s", st.Image, st.Stream, now)
+	if r.opt.HandOver != "" {
+		more, err := r.checkStock()
+		return text + "; " + more, err
+	}
+	return text, nil
 }
 
 // unsent refuses to give up more entries than was said.
@@ -246,7 +260,7 @@ func (r *run) fence(ctx context.Context, may func(*stream.Writer) error) error {
 	led, first := false, true
 	for {
 		w, err := r.cfg.Standby.Cluster().OpenWriter(ctx, stream.WriterConfig{
-			Who: r.cfg.Who, Release: r.cfg.Standby.Status().Release, Leads: true,
+			Who: r.cfg.Who, Release: r.cfg.Standby.Status().Release, Leads: true, As: r.as,
 		})
 		if err != nil {
 			return err
@@ -359,7 +373,7 @@ func (r *run) flip(ctx context.Context) (string, error) {
 		release()
 		return "", fmt.Errorf("the image is at version %d with chain %x, the stream at %d with %x: they are not of one history", pos.Version, pos.Chain, end.Version, end.Chain)
 	}
-	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) { st.Epoch, st.Begun = end.Epoch, end.Version })
+	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) { st.Epoch, st.Begun, st.HandOver = end.Epoch, end.Version, nil })
 	if err != nil {
 		release()
 		return "", err
@@ -434,7 +448,21 @@ func (r *run) missing() string {
 	return b.String()
 }
 
-// Demote ends leading. Where neither this leader nor one before it wrote, the primary's entries
+// stopLeading gives the image back to the standby.
+func (r *run) stopLeading(ctx context.Context, t *term) (string, error) {
+	if err := r.fire(role.Demote, r.opt.Reason, nil); err != nil {
+		return "", err
+	}
+	t.end()
+	select {
+	case <-t.ended:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return "no writes are accepted any more", nil
+}
+
+// Demote ends leading, or following a stock master that was handed over to. Where neither this leader nor one before it wrote, the primary's entries
 // still continue the stream: taps may go on. Else they need --take-over.
 func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Result, error) {
 	n.turn.Lock()
@@ -442,6 +470,10 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 	start := time.Now()
 	r := newRun(n, Options{Reason: reason}, report)
 	t := n.term()
+	if t == nil && n.cfg.Tap != nil && n.role.Now().HandOver != nil {
+		err := r.step("forget", func() (string, error) { return n.forget(ctx, reason) })
+		return Result{Role: n.Role(), Ms: ms(time.Since(start))}, err
+	}
 	if t == nil || n.role.Now().Role != role.Leader {
 		return Result{Role: n.Role()}, ErrFollows
 	}
@@ -454,18 +486,7 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 	if err != nil {
 		return Result{Role: n.Role()}, err
 	}
-	err = r.step("end", func() (string, error) {
-		if err := n.fire(role.Demote, reason, nil); err != nil {
-			return "", err
-		}
-		t.end()
-		select {
-		case <-t.ended:
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-		return "no writes are accepted any more", nil
-	})
+	err = r.step("end", func() (string, error) { return r.stopLeading(ctx, t) })
 	end := meta.Version(0)
 	if err == nil {
 		end = t.writer.End().Version

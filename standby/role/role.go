@@ -45,13 +45,15 @@ const (
 	Demote   Event = "demote"    // a person, or the address, wants it to lead no more
 	Diverged Event = "diverged"  // an entry cannot be applied
 	Reloaded Event = "reloaded"  // a stopped follower goes on
+
+	HandedOver Event = "handed over" // a stock master that this process started accepts writes instead of it
 )
 
 // next is the table.
 var next = map[Role]map[Event]Role{
 	CatchingUp: {CaughtUp: InSync, Force: Candidate, Diverged: Stopped},
 	InSync:     {FellBack: CatchingUp, Promote: Candidate, Force: Candidate, Diverged: Stopped},
-	Candidate:  {Drained: Leader, Failed: CatchingUp, Fenced: CatchingUp, Diverged: Stopped},
+	Candidate:  {Drained: Leader, HandedOver: CatchingUp, Failed: CatchingUp, Fenced: CatchingUp, Diverged: Stopped},
 	Leader:     {Resume: Candidate, Fenced: CatchingUp, Lost: CatchingUp, Demote: CatchingUp},
 	Stopped:    {Reloaded: CatchingUp},
 }
@@ -76,6 +78,23 @@ type State struct {
 	Reason string       `json:"reason,omitempty"` // in the words of who wanted it
 	Epoch  uint64       `json:"epoch,omitempty"`  // that a leader opened
 	Begun  meta.Version `json:"begun,omitempty"`  // version at which it did
+
+	HandOver *HandOver `json:"hand_over,omitempty"` // nil: no stock master was, or is to be, started here
+}
+
+// HandOver is what is known of a stock master that this process hands over to,
+// or has handed over to. It stays until the process leads, or gives it up.
+type HandOver struct {
+	Term        string       `json:"term"` // marks what is written to the stream for that master, see stream.WriterConfig
+	Config      string       `json:"config"`
+	Data        string       `json:"data"`        // its data directory
+	Metaloggers string       `json:"metaloggers"` // HOST:PORT where it is followed
+	Epoch       uint64       `json:"epoch,omitempty"`
+	Led         bool         `json:"led,omitempty"`     // a leader had written to the stream before
+	Left        bool         `json:"left,omitempty"`    // the master has this process's port for clients
+	Started     bool         `json:"started,omitempty"` // it may have accepted writes
+	Version     meta.Version `json:"version,omitempty"` // with which it was started
+	Before      *HandOver    `json:"before,omitempty"`  // while handing over: what there was
 }
 
 // fileName is the file in a data directory that holds the State.
@@ -138,7 +157,7 @@ func (m *Machine) Fire(e Event, reason string, with func(*State)) (State, error)
 	if err != nil {
 		return m.now, err
 	}
-	st := State{Role: to, Since: time.Now(), Event: e, Reason: reason, Epoch: m.now.Epoch, Begun: m.now.Begun}
+	st := State{Role: to, Since: time.Now(), Event: e, Reason: reason, Epoch: m.now.Epoch, Begun: m.now.Begun, HandOver: m.now.HandOver.clone()}
 	if with != nil {
 		with(&st)
 	}
@@ -147,6 +166,30 @@ func (m *Machine) Fire(e Event, reason string, with func(*State)) (State, error)
 	}
 	m.now = st
 	return st, nil
+}
+
+// Set completes the state, without an event. It changes when it is on the disk,
+// or not at all.
+func (m *Machine) Set(with func(*State)) (State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := m.now
+	st.HandOver = st.HandOver.clone()
+	with(&st)
+	if err := write(m.path, &st); err != nil {
+		return m.now, fmt.Errorf("keeping what is known of the role: %w", err)
+	}
+	m.now = st
+	return st, nil
+}
+
+// clone keeps what was told from being changed.
+func (h *HandOver) clone() *HandOver {
+	if h == nil {
+		return nil
+	}
+	c := *h
+	return &c
 }
 
 // write replaces the file so that a crash leaves the old content or the new.

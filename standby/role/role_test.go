@@ -157,3 +157,44 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What is known of a hand-over outlives restarts and roles, but not leading.
+func TestHandOverIsKept(t *testing.T) {
+	dir := t.TempDir()
+	m, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fire := func(e Event, with func(*State)) {
+		t.Helper()
+		if _, err := m.Fire(e, "", with); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fire(CaughtUp, nil)
+	fire(Promote, func(st *State) { st.HandOver = &HandOver{Term: "T"} })
+	told := m.Now().HandOver
+	if _, err := m.Set(func(st *State) { st.HandOver.Started = true }); err != nil {
+		t.Fatal(err)
+	}
+	if told.Started {
+		t.Error("what was told before has changed")
+	}
+	if m, err = Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	if st := m.Now(); st.Role != CatchingUp || st.HandOver == nil || !st.HandOver.Started || st.HandOver.Term != "T" {
+		t.Errorf("a candidate that was killed is %+v, %+v", st, st.HandOver)
+	}
+	fire(Force, nil)
+	fire(HandedOver, nil)
+	fire(CaughtUp, nil)
+	if st := m.Now(); st.Role != InSync || st.HandOver == nil {
+		t.Errorf("after the hand-over: %+v", st)
+	}
+	fire(Promote, nil)
+	fire(Drained, func(st *State) { st.HandOver = nil })
+	if m, err = Open(dir); err != nil || m.Now().Role != Leader || m.Now().HandOver != nil {
+		t.Errorf("a leader: %v, %+v", err, m.Now())
+	}
+}
