@@ -5,7 +5,7 @@ DATA    ?= ./data
 PRIMARY ?=
 PREFIX  ?= /usr/local
 FUZZTIME ?= 20s
-MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli moosefs-cgi moosefs-cgiserv iproute2 faketime
+MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli moosefs-cgi moosefs-cgiserv iproute2 iptables faketime
 BROWSER = chromium chromium-driver fonts-dejavu-core
 
 .PHONY: build run test e2e bench fuzz lint install clean
@@ -20,7 +20,7 @@ test:
 	go test -race ./...
 
 e2e:
-	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump mfscgiserv ip faketime chromium chromedriver; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS) $(BROWSER); }
+	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump mfscgiserv ip iptables faketime chromium chromedriver; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS) $(BROWSER); }
 	go test -tags e2e -timeout 30m -count 1 ./...
 
 bench: build
