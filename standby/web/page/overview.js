@@ -81,13 +81,10 @@ export function show(s) {
     ['Started', date(Date.parse(s.started))], ['Source', tap?.source], ['Spool', tap && bytes(tap.spool_bytes)],
     ['Cache', st && bytes(st.cache_bytes) + ', not committed yet ' + bytes(st.dirty_bytes)],
     ['Clients', s.clients && `${count(s.clients.sessions, 'session', 'sessions')}, ${count(s.clients.connections, 'connection', 'connections')}`],
-<<<<<<< HEAD
     ['Metaloggers', s.upstream && metaloggers(s.upstream, Date.parse(s.time))],
-=======
     ['Rehearsal', s.rehearsal && date(Date.parse(s.rehearsal.time)) + ': ' + (s.rehearsal.error ? 'failed: ' + s.rehearsal.error :
       s.rehearsal.differences ? num(s.rehearsal.differences) + ' differences at version ' + num(s.rehearsal.version) :
       'a stock master had the same metadata at version ' + num(s.rehearsal.version))],
->>>>>>> bedcec4 (Rehearse a hand-over: a stock master loads an export and must have the same metadata)
     ['Digest', st && st.digest && st.committed_version ? el('span', {}, el('span', {class: 'mono'}, st.digest), ' at version ' + num(st.committed_version)) : null],
   ]);
 }
