@@ -69,10 +69,9 @@ func (s *Standby) Status() Status {
 	}
 	pos := img.Position()
 	st.Image, st.Epoch, st.EntryTime = pos.Version, pos.Epoch, pos.Time
-	committed, sum := img.Committed()
-	st.Committed, st.Digest = committed.Version, sum.String()
-	counters, cached, dirty := img.Stats()
-	st.CacheBytes, st.DirtyBytes, st.Commits = cached, dirty, counters.Commits
+	known := img.Known()
+	st.Committed, st.Digest = known.Committed.Version, known.Digest.String()
+	st.CacheBytes, st.DirtyBytes, st.Commits = known.Cached, known.Dirty, known.Counters.Commits
 	st.MetaID = fmt.Sprintf("%016X", img.MetaID())
 	st.Stream = max(st.Stream, st.Image)
 	st.Received = max(st.Stream, st.Received)

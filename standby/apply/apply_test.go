@@ -257,6 +257,6 @@ func TestUntil(t *testing.T) {
 }
 
 func committed(img *image.Image) meta.Version {
-	pos, _ := img.Committed()
+	pos := img.Known().Committed
 	return pos.Version
 }

@@ -19,6 +19,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -75,6 +76,10 @@ type Image struct {
 	retired    chan struct{}         // closed when no view is held; nil: Retire was not called
 	counters   Counters
 	position   atomic.Pointer[Position]
+
+	known    atomic.Pointer[Known]
+	learning sync.Mutex    // guards what follows
+	learnt   chan struct{} // closed when known is up to date; nil: nobody is at it
 }
 
 // Counters tell what an image did since it was opened.
@@ -142,6 +147,7 @@ func (img *Image) restart(r *root) error {
 	img.started, img.done = r.ts, r.ts
 	img.durable, img.durableSum = r.pos, r.digest
 	img.kept, img.wanted = 0, false
+	img.tell()
 	img.void.Store(nil)
 	img.publish()
 	img.db.SetDiscardTs(r.ts)
@@ -184,20 +190,50 @@ func (img *Image) Release() meta.Release {
 	return img.core.pub.Release
 }
 
-// Committed returns the position that a crash now would leave, and the digest
-// of the state there.
-func (img *Image) Committed() (Position, Sum) {
-	img.writer.Lock()
-	defer img.writer.Unlock()
-	img.reap(false)
-	return img.durable, img.durableSum
+// Known is what an image tells of itself.
+type Known struct {
+	Committed     Position // that a crash now would leave
+	Digest        Sum      // of the state there
+	Counters      Counters
+	Cached, Dirty int64 // bytes that its cache holds now
 }
 
-// Stats returns what the image did, and the bytes its cache holds now.
-func (img *Image) Stats() (c Counters, cached, dirty int64) {
+// Known tells it. Where a proposal waits for long to be confirmed it is what was
+// known before.
+func (img *Image) Known() Known {
+	img.learning.Lock()
+	learnt := img.learnt
+	if learnt == nil {
+		learnt = make(chan struct{})
+		img.learnt = learnt
+		go img.learn(learnt)
+	}
+	img.learning.Unlock()
+	select {
+	case <-learnt:
+	case <-time.After(knownWait):
+	}
+	return *img.known.Load()
+}
+
+// knownWait is how long Known waits for who changes the state.
+const knownWait = 200 * time.Millisecond
+
+// learn brings what Known tells up to date.
+func (img *Image) learn(learnt chan struct{}) {
 	img.writer.Lock()
-	defer img.writer.Unlock()
-	return img.counters, img.core.mem, img.core.dirty
+	img.reap(false)
+	img.tell()
+	img.writer.Unlock()
+	img.learning.Lock()
+	img.learnt = nil
+	img.learning.Unlock()
+	close(learnt)
+}
+
+// tell sets what Known tells. writer is held.
+func (img *Image) tell() {
+	img.known.Store(&Known{img.durable, img.durableSum, img.counters, img.core.mem, img.core.dirty})
 }
 
 // CacheBytes returns the bytes that the pages of each table take in the cache

@@ -441,3 +441,50 @@ func TestOpenPassesOverEmptyLogs(t *testing.T) {
 	}
 	sameState(t, img.reader, model)
 }
+
+// Who asks what an image knows of itself is answered though a proposal is not
+// confirmed for long.
+func TestKnownBesideAProposal(t *testing.T) {
+	img := openTest(t, t.TempDir())
+	defer img.Close()
+	err := img.Update(func(st *meta.State, pos Position) (Position, error) {
+		st.Nodes.Insert(meta.Root, meta.Node{Type: meta.TypeDir})
+		pos.Version++
+		return pos, nil
+	})
+	if err == nil {
+		err = img.Commit(true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := img.Known()
+	reached, release := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- img.Propose(func(st *meta.State, pos Position) (Position, error) {
+			pos.Version++
+			return pos, nil
+		}, func(pos Position) (Position, error) {
+			close(reached)
+			<-release
+			return pos, nil
+		})
+	}()
+	<-reached
+	for range 3 {
+		if got := img.Known(); got.Committed != before.Committed || got.Digest != before.Digest {
+			t.Errorf("beside a proposal: %+v, want %+v", got, before)
+		}
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := img.Commit(true); err != nil {
+		t.Fatal(err)
+	}
+	if got := img.Known(); got.Committed.Version != before.Committed.Version+1 || got.Counters.Commits == before.Counters.Commits {
+		t.Errorf("after it: %+v", got)
+	}
+}

@@ -86,8 +86,7 @@ func readSome(t *testing.T, img *Image) bool {
 	if err != nil && !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
-	img.Committed()
-	img.Stats()
+	img.Known()
 	return err == nil
 }
 
