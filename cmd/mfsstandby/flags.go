@@ -90,6 +90,27 @@ func metaidFlag(f *pflag.FlagSet) *metaID {
 	return &id
 }
 
+// list is a flag for words between commas. Unlike pflag's own, it is what was
+// set last, so that it can be set back to its default.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+func (l *list) Type() string   { return "list" }
+
+func (l *list) Set(text string) error {
+	*l = nil
+	if strings.TrimSpace(text) == "" {
+		return nil
+	}
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			return fmt.Errorf("%q has an empty place", text)
+		}
+		*l = append(*l, word)
+	}
+	return nil
+}
+
 // choice is a flag that takes one of a few words.
 type choice struct {
 	value string

@@ -21,7 +21,7 @@ type natsFlags struct {
 	listen   string
 	sync     *choice
 	node     string
-	peers    []string // of a cluster of embedded servers; empty: there is none
+	peers    list // of a cluster of embedded servers; empty: there is none
 	cluster  stream.ClusterPeers
 	replicas int
 }
@@ -41,7 +41,7 @@ func addNATSFlags(f *pflag.FlagSet) *natsFlags {
 	f.StringVar(&n.client.TLSCert, "tls-cert", "", "PEM file with this side's certificate")
 	f.StringVar(&n.client.TLSKey, "tls-key", "", "PEM file with the key of --tls-cert")
 	n.sync = addSyncFlag(f)
-	f.StringSliceVar(&n.peers, "peers", nil, "hosts, HOST[:6222], whose embedded servers are one cluster; the same list on all of them, this host included")
+	f.Var(&n.peers, "peers", "hosts, HOST[:6222], whose embedded servers are one cluster; the same list on all of them, this host included")
 	f.StringVar(&n.cluster.Name, "cluster", "mfsstandby", "name of the cluster of --peers")
 	f.StringVar(&n.cluster.Listen, "listen-cluster", "0.0.0.0:"+clusterPort, "HOST:PORT where the embedded server listens for the others of --peers")
 	f.StringVar(&n.cluster.Pass, "cluster-password", "", "what the nodes of --peers show one another; better in the configuration file than here")
@@ -89,7 +89,6 @@ func (n *natsFlags) checkPeers() error {
 	}
 	n.cluster.Peers = nil
 	for _, peer := range n.peers {
-		peer = strings.TrimSpace(peer)
 		if _, _, err := net.SplitHostPort(peer); err != nil {
 			peer = net.JoinHostPort(strings.Trim(peer, "[]"), clusterPort)
 		}
