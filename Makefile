@@ -6,6 +6,7 @@ PRIMARY ?=
 PREFIX  ?= /usr/local
 FUZZTIME ?= 20s
 MOOSEFS = moosefs-master moosefs-metalogger moosefs-chunkserver moosefs-client moosefs-cli moosefs-cgi moosefs-cgiserv iproute2 iptables faketime
+ADDRESS = keepalived ucarp iputils-ping
 BROWSER = chromium chromium-driver fonts-dejavu-core
 
 .PHONY: build run test e2e bench fuzz lint install clean
@@ -20,7 +21,7 @@ test:
 	go test -race ./...
 
 e2e:
-	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump mfscgiserv ip iptables faketime chromium chromedriver; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS) $(BROWSER); }
+	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump mfscgiserv ip iptables faketime keepalived ucarp ping chromium chromedriver; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS) $(ADDRESS) $(BROWSER); }
 	go test -tags e2e -timeout 30m -count 1 ./...
 
 bench: build
@@ -39,6 +40,9 @@ install: build
 	install -D bin/mfsstandby $(DESTDIR)$(PREFIX)/sbin/mfsstandby
 	install -D -m 644 cmd/mfsstandby/etc/mfsstandby.cfg $(DESTDIR)/etc/mfs/mfsstandby.cfg.sample
 	install -D -m 644 cmd/mfsstandby/etc/mfsstandby.service $(DESTDIR)/lib/systemd/system/mfsstandby.service
+	install -d $(DESTDIR)$(PREFIX)/lib/mfsstandby $(DESTDIR)$(PREFIX)/share/mfsstandby
+	install cmd/mfsstandby/etc/address/scripts/* -t $(DESTDIR)$(PREFIX)/lib/mfsstandby
+	install -m 644 cmd/mfsstandby/etc/address/*.sample -t $(DESTDIR)$(PREFIX)/share/mfsstandby
 
 clean:
 	rm -rf bin

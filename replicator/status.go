@@ -35,6 +35,12 @@ type Status struct {
 	Events    []events.Event `json:"events,omitempty"`
 }
 
+// aliveFor is how old the last sign of a primary that lives may be; it gives one every second.
+const aliveFor = 5 * time.Second
+
+// Alive tells whether a live primary answers.
+func (s *Status) Alive() bool { return s.Connected && time.Since(s.Heard) < aliveFor }
+
 // Status tells how replication is doing.
 func (r *Replicator) Status() Status {
 	s := r.status.get()
@@ -187,17 +193,21 @@ func (t *tracker) tapEvent(e tap.Event) {
 // describe is what other members are told of this tap.
 func (r *Replicator) describe() stream.Member {
 	s := r.Status()
-	state := "following"
+	state := stream.TapFollows
 	switch {
 	case s.Error != "":
 		state = "trouble"
 	case s.Waits != "":
 		state = "waiting for its turn"
-	case r.status.live != nil && !s.Following:
+	case r.status.live == nil:
+		state = "reading files"
+	case !s.Following:
 		state = "waiting for the primary"
+	case !s.Alive():
+		state = "the primary is silent"
 	}
 	return stream.Member{
-		Role: "tap", State: state, Primary: s.Received, Version: s.Published,
+		Role: stream.TapRole, State: state, Primary: s.Received, Version: s.Published,
 		Epoch: stream.Epoch(s.Epoch), Error: s.Error,
 	}
 }

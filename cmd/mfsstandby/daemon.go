@@ -17,6 +17,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/failover"
+	"mfsstandby/standby/floating"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/rehearse"
@@ -57,6 +58,7 @@ type daemon struct {
 
 	failover  *failoverFlags // nil: this process leads only if it is told to
 	stands    *failover.Failover
+	floating  *floating.Keeper    // nil: the role follows no address
 	rehearser *rehearse.Rehearser // nil: there is no image
 }
 
@@ -160,6 +162,11 @@ func (d *daemon) tell() control.Status {
 	if d.node != nil {
 		now := d.node.Role()
 		st.Cluster = &now
+		st.Hook = d.node.LastHook()
+	}
+	if d.floating != nil {
+		now := d.floating.Status()
+		st.Address = &now
 	}
 	if d.upstream != nil {
 		if now := d.upstream.Status(); now.Running {

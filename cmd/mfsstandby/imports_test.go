@@ -31,6 +31,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/server", []string{module + "bench", module + "standby/control", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
 		{"standby/role", []string{module + "standby", module + "replicator", "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"standby/promote", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web"}},
+		{"standby/floating", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web"}},
 		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
 		{"standby/upstream", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web", module + "standby/leader", module + "standby/promote"}},

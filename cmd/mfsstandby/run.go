@@ -38,6 +38,7 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 			r.img = addImageFlags(f)
 			r.clients = addClientFlags(f)
 			r.stock = addStockFlags(f)
+			r.roles = addRoleFlags(f)
 			r.src = addSourceFlags(f, r.img.metaid)
 			f.BoolVar(&r.sample, "sample", false, "follow the built-in sample primary even though there is a configuration file")
 			r.rate = rateFlag(f)
@@ -64,6 +65,7 @@ type runner struct {
 	img     *imageFlags
 	clients *clientFlags
 	stock   *stockFlags
+	roles   *roleFlags
 	web     *webFlags
 	stand   *failoverFlags
 	sample  bool
@@ -71,7 +73,7 @@ type runner struct {
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.web.check(), r.stand.validate()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.roles.check(r.clients.listen.text, r.src.cfg.Primary), r.web.check(), r.stand.validate()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {
@@ -131,7 +133,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTapper(tap)
-	if err := errors.Join(r.serveClients(r.clients, r.src.cfg.Primary, s), r.rehearse(r.stock, s), r.serveWeb(r.web)); err != nil {
+	if err := errors.Join(r.serveClients(r.clients, r.roles, r.src.cfg.Primary, s), r.rehearse(r.stock, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	r.greet()

@@ -108,11 +108,7 @@ func (c *clientFlags) setPrimary(primary string) {
 	if c.primary.Address != "" || primary == "" {
 		return
 	}
-	host, _, err := net.SplitHostPort(primary)
-	if err != nil {
-		host = strings.Trim(primary, "[]")
-	}
-	c.primary.Address = net.JoinHostPort(host, "9421")
+	c.primary.Address = net.JoinHostPort(hostOf(primary), "9421")
 }
 
 // watch tells clients what an entry changed.
@@ -158,7 +154,7 @@ func (p primarySpace) Space() server.Space { return server.Space(p.from.Space())
 
 // serveClients adds a server of the standby's image to the parts, and what is for
 // metaloggers.
-func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby) error {
+func (d *daemon) serveClients(c *clientFlags, r *roleFlags, primary string, s *standby.Standby) error {
 	if err := d.addUpstream(c.upstream, s); err != nil {
 		return err
 	}
@@ -181,7 +177,7 @@ func (d *daemon) serveClients(c *clientFlags, primary string, s *standby.Standby
 	case err != nil:
 		return fmt.Errorf("serving clients on %s: %w; give another address with --listen-clients", c.listen.text, err)
 	}
-	err = d.addServer(c, primary, s, port)
+	err = d.addServer(c, r, primary, s, port)
 	if err != nil && waits {
 		d.log.Warn("this process cannot be promoted", "err", err)
 		return nil
@@ -241,7 +237,7 @@ func (p *clientPort) Leave(port string) (bool, error) {
 func (p *clientPort) serve(ctx context.Context) error { return p.Serve(ctx, p.door) }
 
 // addServer adds the server, and what makes this process able to lead.
-func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, port *clientPort) error {
+func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *standby.Standby, port *clientPort) error {
 	file, err := exports.Open(*c.exports, d.log)
 	if err != nil {
 		return err
@@ -261,7 +257,7 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 		return err
 	}
 	port.Server = srv
-	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Beside: d.besideLeader, Logger: d.log, Events: d.events}
+	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Beside: d.besideLeader, Hooks: r.hooks, Logger: d.log, Events: d.events}
 	if d.tap != nil {
 		cfgNode.Tap = d.tap
 	}
@@ -287,5 +283,6 @@ func (d *daemon) addServer(c *clientFlags, primary string, s *standby.Standby, p
 		srv.Reload()
 	})
 	d.parts = append(d.parts, part{"client server", port.serve}, part{"role", d.node.Run})
+	d.followAddress(r, primary)
 	return nil
 }

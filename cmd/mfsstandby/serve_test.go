@@ -22,17 +22,17 @@ func TestClientPortInUse(t *testing.T) {
 	c := addClientFlags(pflag.NewFlagSet("", pflag.ContinueOnError))
 	*c.exports = filepath.Join(t.TempDir(), "none")
 	c.listen.text = busy.Addr().String() // as if it were the default
-	if err := d.serveClients(c, "", nil); err != nil || d.node == nil || !strings.Contains(log.String(), "clients are not served") {
+	if err := d.serveClients(c, &roleFlags{}, "", nil); err != nil || d.node == nil || !strings.Contains(log.String(), "clients are not served") {
 		t.Errorf("with the default port in use: %v, can be promoted %v, log %q", err, d.node != nil, log.String())
 	}
 	d.parts = nil
 	if err := c.listen.Set(busy.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.serveClients(c, "", nil); err == nil || !strings.Contains(err.Error(), "--listen-clients") {
+	if err := d.serveClients(c, &roleFlags{}, "", nil); err == nil || !strings.Contains(err.Error(), "--listen-clients") {
 		t.Errorf("with the port that was asked for in use: %v", err)
 	}
-	if err := c.listen.Set(""); err != nil || d.serveClients(c, "", nil) != nil || len(d.parts) > 0 {
+	if err := c.listen.Set(""); err != nil || d.serveClients(c, &roleFlags{}, "", nil) != nil || len(d.parts) > 0 {
 		t.Error("an empty address is not taken as nowhere")
 	}
 	if err := c.listen.Set("nonsense"); err == nil {

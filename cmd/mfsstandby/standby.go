@@ -59,11 +59,12 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			img := addImageFlags(f)
 			clients := addClientFlags(f)
 			stock := addStockFlags(f)
+			roles := addRoleFlags(f)
 			stand := addFailoverFlags(f)
 			page := addWebFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), stock.check(), page.check(), stand.validate()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), stock.check(), roles.check(clients.listen.text, ""), page.check(), stand.validate()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
@@ -72,13 +73,13 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
 				stand.use(d)
-				return runStandby(ctx, d, nats, img, clients, stock, page)
+				return runStandby(ctx, d, nats, img, clients, stock, roles, page)
 			}
 		},
 	}
 }
 
-func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags, stock *stockFlags, page *webFlags) error {
+func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags, clients *clientFlags, stock *stockFlags, roles *roleFlags, page *webFlags) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 		return err
 	}
 	d.followStandby(s)
-	if err := errors.Join(d.serveClients(clients, "", s), d.rehearse(stock, s), d.serveWeb(page)); err != nil {
+	if err := errors.Join(d.serveClients(clients, roles, "", s), d.rehearse(stock, s), d.serveWeb(page)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(d.run(ctx), s.Close())

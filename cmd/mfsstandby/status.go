@@ -109,6 +109,23 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 		}
 		row("cluster role", "%s", text)
 	}
+	if a := st.Address; a != nil {
+		where, why := "elsewhere", a.Why
+		if a.Here {
+			where, why = "here", a.Refused
+		}
+		if why != "" {
+			why = ": " + why
+		}
+		row("address", "%s, %s for %s%s", a.Addresses, where, span(now.Sub(a.Since)), why)
+	}
+	if h := st.Hook; h != nil {
+		text := fmt.Sprintf("exit status %d", h.Status)
+		if h.Error != "" {
+			text = h.Error
+		}
+		row("last hook", "%s, %s ago: %s", h.Name, span(now.Sub(h.At)), text)
+	}
 	row("data", "%s", st.Data)
 	if st.Page != "" {
 		row("status page", "%s", st.Page)

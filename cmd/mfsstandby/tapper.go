@@ -139,11 +139,8 @@ func (t *tapper) heard() (time.Time, bool) {
 	return st.Heard, st.Connected && st.Waits == ""
 }
 
-// aliveFor is how old the last sign of a primary that lives may be.
-const aliveFor = 5 * time.Second
-
 // Heard tells of the primary.
 func (t *tapper) Heard() promote.Heard {
 	st := t.now.Load().Status()
-	return promote.Heard{Source: st.Source, Alive: st.Connected && time.Since(st.Heard) < aliveFor, Next: st.Received, At: st.Heard}
+	return promote.Heard{Source: st.Source, Alive: st.Alive(), Next: st.Received, At: st.Heard}
 }

@@ -48,6 +48,8 @@ const (
 	Stopped      Code = "stopped"       // a person is needed
 	Started      Code = "started"       // the process
 	RoleChanged  Code = "role_changed"  // of this process
+	Hook         Code = "hook"          // of the user's was run
+	Address      Code = "address"       // that floats: it came or left, or asks in vain
 	Fenced       Code = "fenced"        // another writer has taken over
 	Unreachable  Code = "unreachable"   // a port that this process should listen on
 	Refused      Code = "refused"       // by the primary

@@ -31,6 +31,12 @@ type Member struct {
 	Updated time.Time    `msgpack:"updated"`
 }
 
+// What a tap says of itself: TapFollows while a live primary answers.
+const (
+	TapRole    = "tap"
+	TapFollows = "following"
+)
+
 var validMember = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$`)
 
 // key is the member's, one per role: a node may run several.

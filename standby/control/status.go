@@ -6,6 +6,8 @@ import (
 	"mfsstandby/replicator"
 	"mfsstandby/standby"
 	"mfsstandby/standby/failover"
+	"mfsstandby/standby/floating"
+	"mfsstandby/standby/promote"
 	"mfsstandby/standby/rehearse"
 	"mfsstandby/standby/role"
 	"mfsstandby/standby/upstream"
@@ -26,6 +28,8 @@ type Status struct {
 	Cluster   *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead
 	Failover  *failover.Status   `json:"failover,omitempty"`     // nil: it does not lead without being told to
 	Rehearsal *rehearse.Result   `json:"rehearsal,omitempty"`    // the last one; nil: there was none
+	Address   *floating.Status   `json:"address,omitempty"`      // nil: the role follows none
+	Hook      *promote.HookRun   `json:"hook,omitempty"`         // the last one; nil: none was run
 }
 
 // Clients tells of the server on the client port, as server.Stats does.

@@ -140,7 +140,7 @@ func (h *handing) end(ctx context.Context) error {
 		return nil
 	}
 	h.led = true
-	return h.step("end", func() (string, error) { return h.stopLeading(ctx, t) })
+	return h.step("end", func() (string, error) { return h.stopLeading(ctx, t, role.Demote) })
 }
 
 // begin makes the role that of a candidate, with what is intended.

@@ -9,6 +9,7 @@
 //	        have beyond it, which goes through the stream too
 //	hold    stop applying: the leader changes the image from now on
 //	flip    write down that this leads, and serve changes
+//	hook    run the user's command, if there is one
 //
 // Nothing is accepted before fence has succeeded, and what was fenced off can
 // never be appended, so two leaders cannot both be believed: at most one of them
@@ -102,6 +103,7 @@ type Config struct {
 	// Beside, if set, runs beside each leader, until ctx ends; the image is given
 	// back when it has returned.
 	Beside func(ctx context.Context, l *leader.Leader)
+	Hooks  Hooks
 	Who    string
 	Logger *slog.Logger
 	Events *events.Log
@@ -113,7 +115,8 @@ type Node struct {
 	log  *slog.Logger
 	role *role.Machine
 
-	turn sync.Mutex // held while the role is being changed
+	turn  sync.Mutex // held while the role is being changed
+	hooks hooks
 
 	mu   sync.Mutex // guards what follows
 	ctx  context.Context
@@ -212,6 +215,7 @@ func (n *Node) Run(ctx context.Context) error {
 			if t := n.term(); t != nil {
 				<-t.ended
 			}
+			n.hooks.background.Wait()
 			return nil
 		case <-tick.C:
 			n.observe()
@@ -230,7 +234,8 @@ func (n *Node) resume(ctx context.Context) error {
 	n.turn.Lock()
 	defer n.turn.Unlock()
 	kept := n.role.Now()
-	r := newRun(n, Options{Reason: "the leader was started again"}, nil)
+	r := newRun(n, Options{Reason: "the leader was started again", Address: kept.Address}, nil)
+	r.resumes = true
 	err := n.awaitSync(ctx)
 	if err == nil && n.cfg.Lease != nil {
 		r.hold, err = n.cfg.Lease.Take(ctx, ClaimWhenFree)
@@ -243,17 +248,22 @@ func (n *Node) resume(ctx context.Context) error {
 			return nil
 		})
 	}
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, n.fire(role.Fenced, err.Error(), nil))
+	}
 	if err != nil {
 		n.releaseLease()
-		if ctx.Err() == nil {
-			err = errors.Join(err, n.fire(role.Fenced, err.Error(), nil))
-		}
-		return err
 	}
-	if err := n.fire(role.Resume, r.opt.Reason, nil); err != nil {
-		return err
+	if err == nil {
+		err = n.fire(role.Resume, r.opt.Reason, nil)
 	}
-	return r.finish(ctx)
+	if err == nil {
+		err = r.finish(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.hook(ctx, onDemote)
+	}
+	return err
 }
 
 // awaitSync waits until the standby follows the stream.
@@ -321,8 +331,11 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, hold context.Context, r
 		n.lead = nil
 		n.mu.Unlock()
 		n.cfg.Server.Lead(nil)
-		n.ended(img, err)
+		self := n.ended(img, err)
 		release()
+		if self {
+			n.hooks.background.Go(func() { newRun(n, Options{}, nil).hook(n.ctx, onDemote) })
+		}
 	}()
 	return l, nil
 }
@@ -336,8 +349,9 @@ func (n *Node) releaseLease() {
 	}
 }
 
-// ended takes note that a leader has ended, and makes the image what the stream says.
-func (n *Node) ended(img *image.Image, err error) {
+// ended takes note that a leader has ended, and makes the image what the stream
+// says. It tells whether it ended by itself, and will not go on.
+func (n *Node) ended(img *image.Image, err error) (self bool) {
 	if err == context.Canceled { // not within a batch
 		err = img.Commit(true)
 	}
@@ -350,7 +364,7 @@ func (n *Node) ended(img *image.Image, err error) {
 	stopping := n.ctx.Err() != nil
 	n.mu.Unlock()
 	if stopping || n.role.Now().Role != role.Leader { // it goes on when it is started again, or was demoted
-		return
+		return false
 	}
 	e := role.Lost
 	if errors.Is(err, stream.ErrFenced) {
@@ -359,4 +373,5 @@ func (n *Node) ended(img *image.Image, err error) {
 	if err := n.fire(e, fmt.Sprint(err), nil); err != nil {
 		n.log.Error("keeping the role", "err", err)
 	}
+	return true
 }

@@ -260,38 +260,6 @@ func TestRefusals(t *testing.T) {
 		refused(t, w, Options{}, "primary, is connected")
 		refused(t, w, Options{DryRun: true}, "primary, is connected")
 	})
-	// What a status says decides.
-	w := newWorld(t)
-	w.fill(3)
-	w.start()
-	w.waitRole(role.InSync)
-	r := newRun(w.node, Options{}, nil)
-	for _, tc := range []struct {
-		name string
-		st   standby.Status
-		now  role.Role
-		want string
-	}{
-		{"behind", standby.Status{State: standby.CatchingUp, Image: 90, Stream: 100}, role.CatchingUp, "the image is at version 90, the stream at 100, 10 entries behind"},
-		{"another leads", standby.Status{Members: []standby.Member{{Name: "other", State: string(standby.Leading), Updated: time.Now()}}}, role.InSync, "other leads"},
-		{"another led long ago", standby.Status{Members: []standby.Member{{Name: "other", State: string(standby.Leading), Updated: time.Now().Add(-time.Hour)}}}, role.InSync, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			if err := r.others(&tc.st, tc.now); tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tc.want)) {
-				t.Errorf("%v, want %q", err, tc.want)
-			}
-		})
-	}
-	for _, tc := range []struct {
-		accept uint64
-		want   string
-	}{{0, "7 entries would be lost; --accept-loss 7"}, {6, "7 entries would be lost"}, {7, ""}} {
-		r.cfg.Tap, r.opt.AcceptLoss = nil, tc.accept
-		err := r.unsent(&standby.Status{Stream: 100, Received: 107}) // with a tap in another process
-		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tc.want)) {
-			t.Errorf("accepting a loss of %d: %v, want %q", tc.accept, err, tc.want)
-		}
-	}
 }
 
 var errInjected = errors.New("injected")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -29,6 +30,11 @@ type Options struct {
 	// Judged: it was found out, in other ways, that nobody leads. A lease that
 	// another process has is an error.
 	Judged bool `json:"-"`
+	// Address is the floating address that wants it, "" if a person does.
+	Address string `json:"-"`
+	// Takeover is that another leader which answers is no reason to refuse: what it
+	// has answered is in the stream.
+	Takeover bool `json:"-"`
 }
 
 // Step is something that was done.
@@ -64,11 +70,12 @@ type run struct {
 	opt    Options
 	report func(Step)
 
-	hold   context.Context // of the lease; nil: none is needed
-	writer *stream.Writer
-	as     string // WriterConfig.As
-	heard  *Heard
-	files  string // what became of the primary's files
+	resumes bool            // it leads on after a restart
+	hold    context.Context // of the lease; nil: none is needed
+	writer  *stream.Writer
+	as      string // WriterConfig.As
+	heard   *Heard
+	files   string // what became of the primary's files
 }
 
 func newRun(n *Node, opt Options, report func(Step)) *run {
@@ -87,7 +94,11 @@ func (r *run) step(name string, do func() (string, error)) error {
 		s.Error = err.Error()
 		err = fmt.Errorf("%s: %w", name, err)
 	}
-	r.log.Info("promotion", "step", name, "text", text, "took", time.Since(start), "err", err)
+	level := slog.LevelInfo
+	if r.opt.DryRun {
+		level = slog.LevelDebug // asked every second by who moves the address
+	}
+	r.log.Log(context.Background(), level, "promotion", "step", name, "text", text, "took", time.Since(start), "err", err)
 	r.report(s)
 	return err
 }
@@ -118,6 +129,12 @@ func (n *Node) Promote(ctx context.Context, opt Options, report func(Step)) (Res
 	return res, err
 }
 
+// Fit tells whether a promotion would be refused, and why.
+func (n *Node) Fit(opt Options) error {
+	_, err := newRun(n, opt, nil).check()
+	return err
+}
+
 // check tells whether this process may lead.
 func (r *run) check() (string, error) {
 	r.observe()
@@ -143,7 +160,7 @@ func (r *run) check() (string, error) {
 	if err := r.unsent(&st); err != nil {
 		return "", err
 	}
-	if err := r.others(&st, now); err != nil && !r.opt.Force {
+	if err := r.others(&st, now, r.cfg.Standby.Cluster().Node()); err != nil && !r.opt.Force {
 		return "", fmt.Errorf("%w (--force overrides)", err)
 	}
 	text := fmt.Sprintf("the image is at version %d, the stream at %d, %s", st.Image, st.Stream, now)
@@ -167,14 +184,19 @@ func (r *run) unsent(st *standby.Status) error {
 	return nil
 }
 
-// others refuses to disturb somebody, and to lead with an old image.
-func (r *run) others(st *standby.Status, now role.Role) error {
+// others refuses to disturb somebody, and to lead with an old image. self is the name of this member.
+func (r *run) others(st *standby.Status, now role.Role, self string) error {
 	if r.heard != nil && r.heard.Alive && !r.opt.Judged {
 		return fmt.Errorf("%w: the primary, %s, is connected, and accepts writes that will be lost; stop it first", ErrRefused, r.heard.Source)
 	}
 	for _, m := range st.Members {
-		if !r.opt.Judged && m.State == string(standby.Leading) && m.Name != r.cfg.Standby.Cluster().Node() && time.Since(m.Updated) < oldMember {
-			return fmt.Errorf("%w: %s leads, and was heard %v ago", ErrRefused, m.Name, time.Since(m.Updated).Round(time.Second))
+		age := time.Since(m.Updated)
+		switch {
+		case age >= oldMember:
+		case m.State == string(standby.Leading) && m.Name != self && !r.opt.Takeover && !r.opt.Judged:
+			return fmt.Errorf("%w: %s leads, and was heard %v ago", ErrRefused, m.Name, age.Round(time.Second))
+		case r.cfg.Tap == nil && !r.opt.Judged && m.Role == stream.TapRole && m.State == stream.TapFollows:
+			return fmt.Errorf("%w: the tap on %s said %v ago that it hears the primary, which accepts writes that will be lost; stop it first", ErrRefused, m.Name, age.Round(time.Second))
 		}
 	}
 	if now != role.InSync {
@@ -299,6 +321,7 @@ func (r *run) finish(ctx context.Context) error {
 	if err != nil {
 		return r.giveUp(err)
 	}
+	r.hook(ctx, onPromote)
 	return nil
 }
 
@@ -373,7 +396,9 @@ func (r *run) flip(ctx context.Context) (string, error) {
 		release()
 		return "", fmt.Errorf("the image is at version %d with chain %x, the stream at %d with %x: they are not of one history", pos.Version, pos.Chain, end.Version, end.Chain)
 	}
-	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) { st.Epoch, st.Begun, st.HandOver = end.Epoch, end.Version, nil })
+	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) {
+		st.Epoch, st.Begun, st.Address, st.HandOver = end.Epoch, end.Version, r.opt.Address, nil
+	})
 	if err != nil {
 		release()
 		return "", err
@@ -384,6 +409,10 @@ func (r *run) flip(ctx context.Context) (string, error) {
 		return "", errors.Join(err, r.fire(role.Lost, err.Error(), nil))
 	}
 	if err := l.Do(ctx, func(*leader.Turn) {}); err != nil {
+		if t := r.term(); t != nil { // nobody may be left to lead without clients
+			t.end()
+			<-t.ended
+		}
 		return "", err
 	}
 	r.mu.Lock()
@@ -449,8 +478,8 @@ func (r *run) missing() string {
 }
 
 // stopLeading gives the image back to the standby.
-func (r *run) stopLeading(ctx context.Context, t *term) (string, error) {
-	if err := r.fire(role.Demote, r.opt.Reason, nil); err != nil {
+func (r *run) stopLeading(ctx context.Context, t *term, e role.Event) (string, error) {
+	if err := r.fire(e, r.opt.Reason, nil); err != nil {
 		return "", err
 	}
 	t.end()
@@ -462,15 +491,26 @@ func (r *run) stopLeading(ctx context.Context, t *term) (string, error) {
 	return "no writes are accepted any more", nil
 }
 
-// Demote ends leading, or following a stock master that was handed over to. Where neither this leader nor one before it wrote, the primary's entries
+// Demote ends leading, or following a stock master that was handed over to.
+// Where neither this leader nor one before it wrote, the primary's entries
 // still continue the stream: taps may go on. Else they need --take-over.
 func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Result, error) {
+	return n.demote(ctx, role.Demote, reason, report)
+}
+
+// Leave is Demote, when the address went elsewhere.
+func (n *Node) Leave(ctx context.Context, reason string) error {
+	_, err := n.demote(ctx, role.Left, reason, nil)
+	return err
+}
+
+func (n *Node) demote(ctx context.Context, e role.Event, reason string, report func(Step)) (Result, error) {
 	n.turn.Lock()
 	defer n.turn.Unlock()
 	start := time.Now()
 	r := newRun(n, Options{Reason: reason}, report)
 	t := n.term()
-	if t == nil && n.cfg.Tap != nil && n.role.Now().HandOver != nil {
+	if t == nil && n.cfg.Tap != nil && n.role.Now().HandOver != nil && e == role.Demote {
 		err := r.step("forget", func() (string, error) { return n.forget(ctx, reason) })
 		return Result{Role: n.Role(), Ms: ms(time.Since(start))}, err
 	}
@@ -478,7 +518,7 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 		return Result{Role: n.Role()}, ErrFollows
 	}
 	var err error
-	if n.cfg.Lease != nil { // or another one, or this, would lead at once
+	if n.cfg.Lease != nil && e == role.Demote { // or another one, or this, would lead at once
 		err = r.step("pause", func() (string, error) {
 			return "nobody leads by itself until \"mfsstandby failover resume\"", n.cfg.Lease.Pause(ctx, "demoted by hand: "+reason)
 		})
@@ -486,9 +526,10 @@ func (n *Node) Demote(ctx context.Context, reason string, report func(Step)) (Re
 	if err != nil {
 		return Result{Role: n.Role()}, err
 	}
-	err = r.step("end", func() (string, error) { return r.stopLeading(ctx, t) })
+	err = r.step("end", func() (string, error) { return r.stopLeading(ctx, t, e) })
 	end := meta.Version(0)
 	if err == nil {
+		r.hook(ctx, onDemote)
 		end = t.writer.End().Version
 		err = r.step("release", func() (string, error) {
 			if end != t.begun || t.writer.Led() {

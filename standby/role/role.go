@@ -42,7 +42,8 @@ const (
 	Failed   Event = "failed"    // the promotion could not be finished
 	Fenced   Event = "fenced"    // another writer opened an epoch
 	Lost     Event = "lost"      // the stream does not take entries
-	Demote   Event = "demote"    // a person, or the address, wants it to lead no more
+	Demote   Event = "demote"    // a person wants it to lead no more
+	Left     Event = "left"      // the address, with which it led, went elsewhere
 	Diverged Event = "diverged"  // an entry cannot be applied
 	Reloaded Event = "reloaded"  // a stopped follower goes on
 
@@ -54,7 +55,7 @@ var next = map[Role]map[Event]Role{
 	CatchingUp: {CaughtUp: InSync, Force: Candidate, Diverged: Stopped},
 	InSync:     {FellBack: CatchingUp, Promote: Candidate, Force: Candidate, Diverged: Stopped},
 	Candidate:  {Drained: Leader, HandedOver: CatchingUp, Failed: CatchingUp, Fenced: CatchingUp, Diverged: Stopped},
-	Leader:     {Resume: Candidate, Fenced: CatchingUp, Lost: CatchingUp, Demote: CatchingUp},
+	Leader:     {Resume: Candidate, Fenced: CatchingUp, Lost: CatchingUp, Demote: CatchingUp, Left: CatchingUp},
 	Stopped:    {Reloaded: CatchingUp},
 }
 
@@ -78,6 +79,10 @@ type State struct {
 	Reason string       `json:"reason,omitempty"` // in the words of who wanted it
 	Epoch  uint64       `json:"epoch,omitempty"`  // that a leader opened
 	Begun  meta.Version `json:"begun,omitempty"`  // version at which it did
+	// Address is the one that a leader was promoted for, as it is configured; "" if by a person.
+	Address string `json:"address,omitempty"`
+	// Ended is what ended the last lead of this process; "" while it leads, or if it never did.
+	Ended Event `json:"ended,omitempty"`
 
 	HandOver *HandOver `json:"hand_over,omitempty"` // nil: no stock master was, or is to be, started here
 }
@@ -157,7 +162,19 @@ func (m *Machine) Fire(e Event, reason string, with func(*State)) (State, error)
 	if err != nil {
 		return m.now, err
 	}
-	st := State{Role: to, Since: time.Now(), Event: e, Reason: reason, Epoch: m.now.Epoch, Begun: m.now.Begun, HandOver: m.now.HandOver.clone()}
+	st := m.now
+	st.HandOver = st.HandOver.clone()
+	st.Role, st.Since, st.Event, st.Reason = to, time.Now(), e, reason
+	switch to {
+	case Candidate:
+	case Leader:
+		st.Ended = ""
+	default:
+		st.Address = ""
+		if m.now.Role == Leader {
+			st.Ended = e
+		}
+	}
 	if with != nil {
 		with(&st)
 	}

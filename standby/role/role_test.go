@@ -27,6 +27,7 @@ func TestScenarios(t *testing.T) {
 		"caught up, promote, diverged, !promote, !force, !caught up, reloaded = catching up",
 		"caught up, promote, drained, fenced, !demote, caught up = in sync",
 		"caught up, promote, drained, lost, !demote = catching up",
+		"!left, caught up, promote, !left, drained, left, !left, caught up = in sync",
 		"caught up, diverged, !promote, !force, restart = catching up",
 		"caught up, restart, !promote, caught up, promote, drained = leader",
 		"caught up, promote, restart, !drained = catching up",
@@ -115,6 +116,44 @@ func TestStateIsKept(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "*.new-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// What ended the last lead is known until the next one, over restarts too: it
+// decides whether an address that is still here lets the process lead again.
+func TestEndOfTheLeadIsKept(t *testing.T) {
+	for _, end := range []Event{Demote, Left, Lost, Fenced} {
+		dir := t.TempDir()
+		m := open(t, dir)
+		fire := func(events ...Event) {
+			t.Helper()
+			for _, e := range events {
+				if _, err := m.Fire(e, "", func(st *State) {
+					if e == Drained {
+						st.Address = "192.0.2.10"
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		fire(CaughtUp, Promote, Drained, Resume, Drained)
+		if now := m.Now(); now.Address == "" || now.Ended != "" {
+			t.Errorf("a leader: %+v", now)
+		}
+		fire(end, CaughtUp, FellBack)
+		m = open(t, dir)
+		if now := m.Now(); now.Address != "" || now.Ended != end {
+			t.Errorf("after %s and a restart: %+v", end, now)
+		}
+		fire(CaughtUp, Promote)
+		if now := m.Now(); now.Ended != end {
+			t.Errorf("a candidate after %s: %+v", end, now)
+		}
+		fire(Drained)
+		if now := m.Now(); now.Ended != "" {
+			t.Errorf("a leader after %s: %+v", end, now)
+		}
 	}
 }
 
