@@ -214,7 +214,10 @@ func WriteView(v *image.View, path, crc string, progress func(done int64)) error
 // applied it goes on from a newer base image when there is one.
 func (s *Standby) Run(ctx context.Context) error {
 	err := s.follow(ctx)
-	if err == nil || ctx.Err() != nil {
+	switch {
+	case misapplied(err): // it was told, and no newer base image came
+		return err
+	case err == nil || ctx.Err() != nil:
 		return nil
 	}
 	s.stopped(err)
@@ -261,7 +264,7 @@ func (s *Standby) follow(ctx context.Context) error {
 			}
 		case misapplied(err):
 			s.stopped(err)
-			if err := s.loadNewer(ctx); err != nil {
+			if err := s.loadNewer(ctx, err); err != nil {
 				return err
 			}
 		case err == nil:
@@ -292,8 +295,9 @@ const stoppedPoll = 2 * time.Second
 
 // loadNewer waits for a base image that is past what could not be applied, and
 // loads it: one that the tap stores when the primary was upgraded, or was started
-// from other metadata, or that another standby stores.
-func (s *Standby) loadNewer(ctx context.Context) error {
+// from other metadata, or that another standby stores. It returns why when ctx
+// ends before there is one.
+func (s *Standby) loadNewer(ctx context.Context, why error) error {
 	var at image.Position
 	if img, err := s.Image(); err == nil {
 		at = img.Position()
@@ -309,7 +313,7 @@ func (s *Standby) loadNewer(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return why
 		case <-time.After(stoppedPoll):
 		}
 	}
