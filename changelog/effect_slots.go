@@ -1,6 +1,10 @@
 package changelog
 
-import "mfsstandby/changelog/meta"
+import (
+	"iter"
+
+	"mfsstandby/changelog/meta"
+)
 
 // slotBatch is how many slots of a chunk table are worked on at once: a table
 // must not change while it is scanned, and a file can have millions.
@@ -10,6 +14,25 @@ const slotBatch = 1024
 type usedSlot struct {
 	index uint32
 	chunk meta.ChunkID
+}
+
+// UsedSlots gives index and chunk of the used slots of a file, ascending. The
+// slot at hand may be changed meanwhile.
+func UsedSlots(st *meta.State, ino meta.Inode) iter.Seq2[uint32, meta.ChunkID] {
+	return func(yield func(uint32, meta.ChunkID) bool) {
+		var buf []usedSlot
+		for next := uint32(0); ; next = buf[len(buf)-1].index + 1 {
+			buf = slotsFrom(st, ino, next, buf[:0])
+			for _, slot := range buf {
+				if !yield(slot.index, slot.chunk) {
+					return
+				}
+			}
+			if len(buf) < slotBatch {
+				return
+			}
+		}
+	}
 }
 
 // slotsFrom appends up to slotBatch used slots of a file to buf, from an index

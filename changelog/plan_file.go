@@ -468,3 +468,28 @@ func (r *WriteEndRequest) Plan(st *meta.State, c *Caller, _ meta.Time) (Op, meta
 	}
 	return op, meta.OK
 }
+
+// BeyondEnd tells whether a file may have chunks behind its end.
+func BeyondEnd(n *meta.Node) bool {
+	return n.Type.IsFile() && n.Used > 0 && n.Slots > slotsFor(n.Length)
+}
+
+// SlotDuty takes a chunk behind the end of a file out of it if nobody has the
+// chunk; without chunkservers nobody has any.
+type SlotDuty struct {
+	Inode meta.Inode
+	Index uint32
+}
+
+// Plan leaves chunks alone that are being written.
+func (r *SlotDuty) Plan(st *meta.State, _ *Caller, now meta.Time) (Op, meta.Status) {
+	n, ok := st.Nodes.Get(r.Inode)
+	if !ok || !BeyondEnd(&n) || r.Index < slotsFor(n.Length) {
+		return nil, meta.OK
+	}
+	chunk, ok := st.Chunks.Get(st.Slot(r.Inode, &n, r.Index))
+	if !ok || chunk.LockedTo >= now {
+		return nil, meta.OK
+	}
+	return &SetFileChunk{Inode: r.Inode, Index: r.Index}, meta.OK
+}

@@ -252,9 +252,7 @@ func (r *TimesRequest) Plan(st *meta.State, c *Caller, _ meta.Time) (Op, meta.St
 		return nil, meta.ENOENT
 	}
 	op := &AMTime{Inode: ino, Atime: n.Atime, Mtime: n.Mtime, Ctime: n.Ctime}
-	mode := c.Rules.Atime
-	if n.Atime < r.Atime && (mode == AtimeAlways || mode == AtimeFiles ||
-		(mode == AtimeRelative || mode == AtimeFilesRelative) && outdated(&n, r.Atime)) {
+	if n.Atime < r.Atime && c.Rules.Atime.renews(true, &n, r.Atime) {
 		op.Atime = r.Atime
 	}
 	if n.Mtime < r.Mtime {
@@ -272,9 +270,28 @@ func outdated(n *meta.Node, t meta.Time) bool {
 	return n.Atime <= n.Ctime && t >= n.Ctime || n.Atime <= n.Mtime && t >= n.Mtime || n.Atime+86400 < t
 }
 
-// AccessRequest notes that a directory or a symlink was read. The permission
-// to read it is checked by whoever reads.
-type AccessRequest struct{ Inode meta.Inode }
+// renews tells whether reading a node at time t sets its access time: a file's
+// data, or a directory or symlink.
+func (m AtimeMode) renews(file bool, n *meta.Node, t meta.Time) bool {
+	switch m {
+	case AtimeAlways:
+		return true
+	case AtimeFiles:
+		return file
+	case AtimeRelative:
+		return outdated(n, t)
+	case AtimeFilesRelative:
+		return file && outdated(n, t)
+	}
+	return false
+}
+
+// AccessRequest notes that a directory, a symlink or the data of a file was
+// read. The permission to read it is checked by whoever reads.
+type AccessRequest struct {
+	Inode meta.Inode
+	File  bool
+}
 
 // Plan renews the access time if the configuration has it so.
 func (r *AccessRequest) Plan(st *meta.State, c *Caller, now meta.Time) (Op, meta.Status) {
@@ -282,7 +299,7 @@ func (r *AccessRequest) Plan(st *meta.State, c *Caller, now meta.Time) (Op, meta
 	if !ok {
 		return nil, meta.ENOENT
 	}
-	if n.Atime == now || c.Rules.Atime != AtimeAlways && (c.Rules.Atime != AtimeRelative || !outdated(&n, now)) {
+	if n.Atime == now || !c.Rules.Atime.renews(r.File, &n, now) {
 		return nil, meta.OK
 	}
 	return &Access{Inode: ino}, meta.OK

@@ -20,6 +20,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/exports"
 	"mfsstandby/standby/locate"
+	"mfsstandby/standby/mastercfg"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
 )
@@ -55,6 +56,7 @@ func (a *address) listen() (net.Listener, error) {
 type clientFlags struct {
 	listen  address
 	exports *string
+	master  *string
 	maxLag  *time.Duration
 	primary locate.Config
 	state   string
@@ -66,6 +68,7 @@ func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	c := &clientFlags{listen: address{text: defaultListenClients}, upstream: addUpstreamFlags(f)}
 	f.Var(&c.listen, "listen-clients", "HOST:PORT to serve mounts and tools on, read-only until it is promoted; empty is nowhere")
 	c.exports = f.String("exports", exports.DefaultFile, "who may mount what, as the stock master's file; SIGHUP reads it again")
+	c.master = f.String("master-config", mastercfg.DefaultFile, "the stock master's options, of which a leader takes ATIME_MODE, MAX_ALLOWED_HARD_LINKS, INODE_REUSE_DELAY and SESSION_SUSTAIN_TIME; SIGHUP reads it again")
 	f.StringVar(&c.primary.Address, "primary-clients", "", "client port of the primary, HOST:PORT, to ask where chunks are; by default port 9421 of --primary")
 	f.StringVar(&c.primary.Path, "primary-export", locate.DefaultPath, "a directory that the primary exports to this host")
 	f.StringVar(&c.primary.Password, "primary-password", "", "password of that export; better in the configuration file than here")
@@ -131,6 +134,10 @@ func (d *daemon) locator(c *clientFlags, s *standby.Standby) (*locate.Locator, e
 		host = "unknown host"
 	}
 	cfg.Dir, cfg.Host, cfg.Logger, cfg.Events = d.data, host, d.log, d.events
+	cfg.Alone = func() bool {
+		st := s.Status()
+		return st.State == standby.Leading
+	}
 	cfg.MetaID = func() uint64 {
 		img, err := s.Image()
 		if err != nil {
@@ -242,6 +249,10 @@ func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *stan
 	if err != nil {
 		return err
 	}
+	options, err := mastercfg.Open(*c.master, d.log)
+	if err != nil {
+		return err
+	}
 	c.setPrimary(primary)
 	locator, err := d.locator(c, s)
 	if err != nil {
@@ -257,7 +268,7 @@ func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *stan
 		return err
 	}
 	port.Server = srv
-	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Beside: d.besideLeader, Hooks: r.hooks, Logger: d.log, Events: d.events}
+	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Rules: options.Rules, Beside: d.besideLeader, Hooks: r.hooks, Logger: d.log, Events: d.events}
 	if d.tap != nil {
 		cfgNode.Tap = d.tap
 	}
@@ -276,6 +287,9 @@ func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *stan
 	}
 	d.server = srv
 	d.onHUP = append(d.onHUP, func() {
+		if err := options.Reload(); err != nil {
+			d.log.Error("the master's options stay as they were", "err", err)
+		}
 		if err := file.Reload(); err != nil {
 			d.log.Error("the exports stay as they were", "err", err)
 			return

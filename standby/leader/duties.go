@@ -17,12 +17,15 @@ const (
 	catchUp      = 10  // seconds that are made up for when the leader was late
 )
 
-// duties are what a master does without being asked. Whether chunks are
-// archived, or lost ones taken from files, needs chunkservers and is not here.
+// duties are what a master does without being asked. Archive flags by age are
+// not among them: mfsmaster only gives them to chunks that have a copy, and no
+// chunkserver is served here. Nor does it forget chunkservers that are away for
+// long, as a master does after CS_DAYS_TO_REMOVE_UNUSED: none can come back.
 type duties struct {
 	begun           int64  // Unix seconds
 	last            int64  // for which they were done
 	trash, sustains uint32 // buckets that are next
+	rounds          rounds
 }
 
 // due tells whether a second has passed for which nothing was done.
@@ -30,6 +33,7 @@ func (d *duties) due(now time.Time) bool { return now.Unix() > d.last }
 
 // carryOut does what the seconds since the last time ask for.
 func (d *duties) carryOut(t *Turn, rules *changelog.Rules, connected *presence, now int64) {
+	d.rounds.carryOut(t)
 	from := max(d.last, now-catchUp)
 	d.last = now
 	for second := from + 1; second <= now; second++ {
@@ -43,9 +47,18 @@ func (d *duties) carryOut(t *Turn, rules *changelog.Rules, connected *presence, 
 	}
 }
 
-// each is what every second asks for: quotas, and one bucket of the trash and of
-// sustained files after the other.
+// each is what every second asks for: quotas, chunkservers under maintenance,
+// and one bucket of the trash and of sustained files after the other.
 func (d *duties) each(t *Turn) {
+	var servers []meta.Server
+	for at, s := range t.st.Servers.Scan(meta.Server{}) {
+		if s.Maintenance != 0 {
+			servers = append(servers, at)
+		}
+	}
+	for _, at := range servers {
+		t.Do(nil, &changelog.ServerDuty{Server: at})
+	}
 	var dirs []meta.Inode
 	for ino := range t.st.Quotas.Scan(0) {
 		dirs = append(dirs, ino)
@@ -87,6 +100,9 @@ func (l *Leader) runDuties(ctx context.Context) error {
 	if !l.duties.due(now) {
 		return nil
 	}
-	r := &request{do: func(t *Turn) { l.duties.carryOut(t, l.cfg.Rules, &l.connected, now.Unix()) }, done: make(chan error, 1)}
+	if err := l.duties.rounds.look(l.cfg.Image, now.Unix() >= l.duties.begun+nodeRest); err != nil {
+		return err
+	}
+	r := &request{do: func(t *Turn) { l.duties.carryOut(t, l.cfg.Rules(), &l.connected, now.Unix()) }, done: make(chan error, 1)}
 	return l.batch(ctx, r)
 }

@@ -26,8 +26,8 @@ type Writer interface {
 type Config struct {
 	Image  *image.Image
 	Stream Writer
-	Rules  *changelog.Rules // nil: changelog.DefaultRules
-	Clock  func() time.Time // nil: time.Now
+	Rules  func() *changelog.Rules // in force now; nil: changelog.DefaultRules
+	Clock  func() time.Time        // nil: time.Now
 
 	// Wake is told answers to requests that waited for a lock, after their
 	// entries are in the stream. It must not wait.
@@ -92,7 +92,7 @@ const (
 // New returns a Leader that begins where the image is.
 func New(cfg Config) *Leader {
 	if cfg.Rules == nil {
-		cfg.Rules = &changelog.DefaultRules
+		cfg.Rules = func() *changelog.Rules { return &changelog.DefaultRules }
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -178,6 +178,16 @@ func (l *Leader) valid(err error) error {
 		return fmt.Errorf("%w: its lease is over", ErrLost)
 	}
 	return err
+}
+
+// Rules are those in force now.
+func (l *Leader) Rules() *changelog.Rules { return l.cfg.Rules() }
+
+// Accessed tells whether reading a node now would leave an entry: whoever reads
+// it then does so in a turn.
+func (l *Leader) Accessed(st *meta.State, c *changelog.Caller, r *changelog.AccessRequest) bool {
+	op, _ := r.Plan(st, c, meta.Time(l.cfg.Clock().Unix()))
+	return op != nil
 }
 
 func (l *Leader) lost() error {

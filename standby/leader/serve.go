@@ -1,6 +1,8 @@
 package leader
 
 import (
+	"errors"
+
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
@@ -45,9 +47,15 @@ type serving struct {
 // FuseOpen, change something only sometimes.
 func Changes(t wire.Type) bool { return handlers[t] != nil }
 
+// ErrLocked says that a request has to wait until the chunk that it is about is
+// not locked any more. A stock master tries it again when the chunk is unlocked,
+// and refuses it with meta.ELOCKED after 30 seconds.
+var ErrLocked = errors.New("the chunk is locked")
+
 // Serve answers a packet in a turn. The answer is appended to out, unless it
-// comes later; it may be sent when the turn is published. An error says that
-// the packet is malformed: a stock master closes the connection.
+// comes later; it may be sent when the turn is published. An error, but for
+// ErrLocked, says that the packet is malformed: a stock master closes the
+// connection.
 func Serve(t *Turn, c *Client, number wire.Type, payload []byte, out *wire.Encoder) error {
 	s := serving{t, c, wire.NewDecoder(payload), out}
 	return handlers[number](&s, number)
@@ -66,7 +74,7 @@ var handlers = map[wire.Type]func(*serving, wire.Type) error{
 	wire.FuseFlock: (*serving).flock, wire.FusePosixLock: (*serving).posixLock,
 	wire.FuseSustainedInodes: (*serving).openInodes, wire.FuseSustainedInodes0: (*serving).openInodes,
 	wire.FuseAmtimeInodes: (*serving).times,
-	wire.FuseWriteChunk:   (*serving).writeChunk, wire.FuseWriteChunkEnd: (*serving).writeEnd,
+	wire.FuseWriteChunk:   (*serving).writeChunk, wire.FuseWriteChunkEnd: (*serving).writeEnd, wire.FuseRepair: (*serving).repair,
 	wire.ClassCreate: (*serving).createClass, wire.ClassChange: (*serving).changeClass,
 	wire.ClassDelete: (*serving).deleteClass, wire.ClassDuplicate: (*serving).copyClass, wire.ClassRename: (*serving).renameClass,
 }

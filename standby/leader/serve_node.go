@@ -194,7 +194,11 @@ func (s *serving) truncate(number wire.Type) error {
 	}
 	r.End = *end
 	before, _ := s.st.Nodes.Get(p.Inode)
-	if _, status := s.Do(&c, r); status != meta.OK {
+	switch _, status := s.Do(&c, r); status {
+	case meta.OK:
+	case meta.ELOCKED:
+		return ErrLocked
+	default:
 		return s.status(number, p.MsgID, status)
 	}
 	reply := wire.TruncateReply{MsgID: p.MsgID, OldLength: before.Length, Attr: s.attr(&c, p.Inode, 0)}

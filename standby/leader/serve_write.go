@@ -26,6 +26,9 @@ func (s *serving) writeChunk(number wire.Type) error {
 	}
 	c := s.callerOf(0, nil)
 	_, status := s.Do(&c, &changelog.ChunkWriteRequest{Inode: p.Inode, Index: p.Index, Flags: p.Flags})
+	if status == meta.ELOCKED {
+		return ErrLocked
+	}
 	return s.status(number, p.MsgID, s.refusal(status))
 }
 
@@ -48,4 +51,20 @@ func (s *serving) writeEnd(number wire.Type) error {
 		}
 	}
 	return s.status(number, p.MsgID, s.refusal(status))
+}
+
+// repair refuses, but says first what a master would not allow either. A master
+// without chunkservers takes all chunks out of the file; here that would lose
+// what chunkservers have that only cannot be asked.
+func (s *serving) repair(number wire.Type) error {
+	var p wire.Repair
+	if err := p.Decode(s.d); err != nil {
+		return err
+	}
+	c := s.caller(&p.Identity)
+	_, _, status := c.RepairCheck(s.st, p.Inode)
+	if status == meta.OK {
+		status = meta.ENOCHUNKSERVERS
+	}
+	return s.status(number, p.MsgID, status)
 }

@@ -53,6 +53,9 @@ type Config struct {
 	// Moved, if set, is told when chunkservers came or went, or may have.
 	Moved func()
 
+	// Alone, if set, tells that there is no primary but this process: nobody
+	// is asked then. The address may have become this process's own.
+	Alone func() bool
 	// Dial connects to the address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
@@ -129,6 +132,9 @@ func New(cfg Config) (*Locator, error) {
 	}
 	if cfg.Fresh <= 0 {
 		cfg.Fresh = DefaultFresh
+	}
+	if cfg.Alone == nil {
+		cfg.Alone = func() bool { return false }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

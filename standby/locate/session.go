@@ -98,10 +98,16 @@ func (e *RefusedError) Error() string {
 // mount does.
 const retryEvery = 2 * time.Second
 
+// errAlone ends a connection when this process has become the only master.
+var errAlone = errors.New("this process leads: nobody else knows where chunks are")
+
 // Run keeps a connection to the primary until ctx ends.
 func (l *Locator) Run(ctx context.Context) error {
 	for {
-		err := l.serve(ctx)
+		err := errAlone
+		if !l.cfg.Alone() {
+			err = l.serve(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -280,11 +286,16 @@ func passcode(random []byte, password string) []byte {
 	return h.Sum(nil)
 }
 
-// watchSpace asks for the free space now and then.
+// watchSpace asks for the free space now and then, and ends the connection when
+// there is nobody to ask.
 func (l *Locator) watchSpace(k *link) {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
 	for {
+		if l.cfg.Alone() {
+			k.fail(errAlone)
+			return
+		}
 		payload, err := k.call(k.ctx, wire.FuseStatfs, func(e *wire.Encoder, id uint32) {
 			(&wire.EmptyRequest{MsgID: id}).Append(e, wire.FuseStatfs)
 		})

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/events"
 	"mfsstandby/replicator/stream"
@@ -104,6 +105,7 @@ type Config struct {
 	// back when it has returned.
 	Beside func(ctx context.Context, l *leader.Leader)
 	Hooks  Hooks
+	Rules  func() *changelog.Rules // options of a leader in force; nil: changelog.DefaultRules
 	Who    string
 	Logger *slog.Logger
 	Events *events.Log
@@ -305,7 +307,7 @@ func (n *Node) begin(img *image.Image, w *stream.Writer, hold context.Context, r
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
 	t := &term{begun: w.Next(), end: cancel, ended: make(chan struct{}), writer: w}
-	cfg := leader.Config{Image: img, Stream: streamWriter{w}, Wake: n.cfg.Server.Wake}
+	cfg := leader.Config{Image: img, Stream: streamWriter{w}, Rules: n.cfg.Rules, Wake: n.cfg.Server.Wake}
 	over := func() bool { return true }
 	if n.cfg.Lease != nil {
 		cfg.Valid = n.cfg.Lease.Valid

@@ -1,17 +1,21 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
+	"mfsstandby/standby/leader"
 )
 
-// A chunk that is being written is not read: the request waits, at most for
-// parkTime, and is tried again each retryEvery. As many may wait as a mount
-// has requests on the way.
+// A chunk that is being written is not read, nor written or cut by others: the
+// request waits, at most for parkTime, and is tried again each retryEvery. As
+// many may wait as a mount has requests on the way.
 const (
 	parkTime   = 30 * time.Second
 	retryEvery = 50 * time.Millisecond
@@ -21,26 +25,68 @@ const (
 
 // parked is a request for a chunk that waits for the end of a lock.
 type parked struct {
-	req   wire.ChunkRequest
-	until time.Time
+	t       wire.Type
+	payload []byte
+	led     bool // a turn of the leader tries it again
+	until   time.Time
 }
 
+// park has a request wait that was refused with leader.ErrLocked.
+func (c *conn) park(t wire.Type, payload []byte, led bool) {
+	p := parked{t, bytes.Clone(payload), led, time.Now().Add(c.srv.cfg.parkTime)}
+	if len(c.parked) >= maxParked {
+		c.locked(&p)
+		return
+	}
+	c.parked = append(c.parked, p)
+}
+
+// locked answers that the chunk is locked still.
+func (c *conn) locked(p *parked) {
+	wire.AppendStatus(&c.out, p.t, wire.NewDecoder(p.payload).U32(), meta.ELOCKED)
+}
+
+// retry tries the parked requests again that are for a turn, if this is one, or
+// those that are not.
+func (c *conn) retry() error {
+	now := time.Now()
+	left := c.parked[:0]
+	for i := range c.parked {
+		p := &c.parked[i]
+		if p.led == (c.turn != nil) {
+			err := c.handle(p.t, p.payload, p.led)
+			if !errors.Is(err, leader.ErrLocked) {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if now.After(p.until) {
+				c.locked(p)
+				continue
+			}
+		}
+		left = append(left, *p)
+	}
+	clear(c.parked[len(left):])
+	c.parked = left
+	return nil
+}
+
+// retryLed is retry for those that need a turn.
+func (c *conn) retryLed() error {
+	if !slices.ContainsFunc(c.parked, func(p parked) bool { return p.led }) {
+		return nil
+	}
+	return c.inATurn(c.retry)
+}
+
+// readChunk answers, or has somebody answer, unless the chunk is locked.
 func (c *conn) readChunk() error {
 	var p wire.ChunkRequest
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	if c.tryReadChunk(&p) == meta.ELOCKED {
-		if len(c.parked) >= maxParked {
-			return c.status(wire.FuseReadChunk, p.MsgID, meta.ELOCKED)
-		}
-		c.parked = append(c.parked, parked{p, time.Now().Add(parkTime)})
-	}
-	return nil
-}
-
-// tryReadChunk answers, or has somebody answer, unless the chunk is locked.
-func (c *conn) tryReadChunk(p *wire.ChunkRequest) meta.Status {
 	n, ok := c.st.Nodes.Get(p.Inode)
 	status := meta.OK
 	switch {
@@ -54,40 +100,49 @@ func (c *conn) tryReadChunk(p *wire.ChunkRequest) meta.Status {
 		status = meta.EINDEXTOOBIG
 	}
 	if status != meta.OK {
-		c.status(wire.FuseReadChunk, p.MsgID, status)
-		return status
+		return c.status(wire.FuseReadChunk, p.MsgID, status)
 	}
 	answer := wire.ChunkReply{MsgID: p.MsgID, Length: n.Length}
 	if answer.Chunk = c.st.Slot(p.Inode, &n, p.Index); answer.Chunk != 0 {
 		ch, ok := c.st.Chunks.Get(answer.Chunk)
 		if !ok {
-			c.status(wire.FuseReadChunk, p.MsgID, meta.ENOCHUNK)
-			return meta.ENOCHUNK
+			return c.status(wire.FuseReadChunk, p.MsgID, meta.ENOCHUNK)
 		}
 		if int64(ch.LockedTo) >= time.Now().Unix() {
-			return meta.ELOCKED
+			return leader.ErrLocked
 		}
 		answer.Version = ch.Version
-		c.count(statRead)
-		return c.locate(p, &answer)
+	}
+	if p.Flags&wire.ChunkModTime != 0 && c.release < accessTimesTold {
+		if err := c.accessTime(c.asNobody(0, 0), &changelog.AccessRequest{Inode: p.Inode, File: true}); err != nil {
+			return err
+		}
 	}
 	c.count(statRead)
+	if answer.Chunk != 0 {
+		return c.locate(&p, &answer)
+	}
 	answer.Append(&c.out, wire.FuseReadChunk, c.release)
-	return meta.OK
+	return nil
 }
 
-// locate finds the copies of a chunk and answers: at once if they are known.
-func (c *conn) locate(p *wire.ChunkRequest, answer *wire.ChunkReply) meta.Status {
+// accessTimesTold is the release since which clients tell themselves when they
+// read files (wire.AccessTimes).
+var accessTimesTold = wire.NewRelease(3, 0, 74)
+
+// locate finds the copies of a chunk and answers: at once if they are known. A
+// leader has no primary to ask.
+func (c *conn) locate(p *wire.ChunkRequest, answer *wire.ChunkReply) error {
 	l := c.srv.cfg.Locator
 	if l == nil {
 		answer.Append(&c.out, wire.FuseReadChunk, c.release)
-		return meta.OK
+		return nil
 	}
 	copies, status, ok := l.Cached(answer.Chunk, answer.Version)
 	switch {
 	case ok && status != meta.OK:
 		c.status(wire.FuseReadChunk, p.MsgID, status)
-	case ok:
+	case ok || c.lead != nil:
 		appendCopies(&c.out, answer, copies, c.release)
 	case c.srv.locating.Add(1) > maxLocates:
 		c.srv.locating.Add(-1)
@@ -99,7 +154,7 @@ func (c *conn) locate(p *wire.ChunkRequest, answer *wire.ChunkReply) meta.Status
 			c.answerLocated(&req, &reply)
 		})
 	}
-	return meta.OK
+	return nil
 }
 
 // answerLocated waits for the Locator and posts the answer.
@@ -125,24 +180,6 @@ func appendCopies(e *wire.Encoder, reply *wire.ChunkReply, copies wire.Locations
 	}
 	reply.Copies = copies
 	reply.Append(e, wire.FuseReadChunk, client)
-}
-
-// retry tries the parked requests again; it runs under the image's lock.
-func (c *conn) retry() {
-	now := time.Now()
-	left := c.parked[:0]
-	for i := range c.parked {
-		p := &c.parked[i]
-		if c.tryReadChunk(&p.req) != meta.ELOCKED {
-			continue
-		}
-		if now.After(p.until) {
-			c.status(wire.FuseReadChunk, p.req.MsgID, meta.ELOCKED)
-			continue
-		}
-		left = append(left, *p)
-	}
-	c.parked = left
 }
 
 // onlyChunk fills in the only chunk of a file for LOOKUP, if it can be told at

@@ -56,8 +56,9 @@ type conn struct {
 	out      wire.Encoder
 	d        wire.Decoder // of the packet at hand
 
-	lead *leader.Leader // nil: changes are refused
-	turn *leader.Turn   // nil: the request at hand only reads
+	lead   *leader.Leader // nil: changes are refused
+	turn   *leader.Turn   // nil: the request at hand only reads
+	inTurn bool           // the next packet is for a turn, though it reads: it sets an access time
 
 	state             connState
 	client, announced wire.Release // of the client, and what it was told of the server; 0 before it registered
@@ -78,7 +79,7 @@ type conn struct {
 	scratch []byte
 	lister  *listing // others served by the same goroutine use it, too
 
-	parked []parked     // reads that wait for the end of a write
+	parked []parked     // requests that wait for the end of a write
 	waits  []lockWait   // for locks
 	owed   atomic.Int32 // answers to information requests, before which no NOP may come
 
@@ -247,7 +248,9 @@ func (c *conn) answer(st *meta.State, pos image.Position) error {
 	}
 	c.st, c.pos, c.seen = st, pos, pos.Version
 	if len(c.parked) > 0 {
-		c.retry()
+		if err := c.retry(); err != nil {
+			return err
+		}
 	}
 	if len(c.waits) > 0 {
 		c.retryLocks()
@@ -291,11 +294,22 @@ func (c *conn) dispatch() error {
 		if len(rest) < size {
 			return nil
 		}
-		if c.led(h.Type, rest[wire.HeaderSize:size]) != (c.turn != nil) {
+		led := c.led(h.Type, rest[wire.HeaderSize:size])
+		if (led || c.inTurn) != (c.turn != nil) {
 			return nil // for the next turn, or for those who read
 		}
+		c.inTurn = false
+		err = c.handle(h.Type, rest[wire.HeaderSize:size:size], led)
+		if errors.Is(err, errTurn) {
+			c.inTurn = true
+			return nil
+		}
+		if errors.Is(err, leader.ErrLocked) {
+			c.park(h.Type, rest[wire.HeaderSize:size], led)
+			err = nil
+		}
 		c.counts++
-		if err := c.handle(h.Type, rest[wire.HeaderSize:size:size]); err != nil {
+		if err != nil {
 			return err
 		}
 		at += size
@@ -306,8 +320,8 @@ func (c *conn) dispatch() error {
 	return nil
 }
 
-// handle answers one packet.
-func (c *conn) handle(t wire.Type, p []byte) error {
+// handle answers one packet; led says that a turn of the leader does.
+func (c *conn) handle(t wire.Type, p []byte, led bool) error {
 	if t <= wire.BadCommandSize {
 		return nil
 	}
@@ -321,12 +335,18 @@ func (c *conn) handle(t wire.Type, p []byte) error {
 	if c.st == nil && !h.offline {
 		return errUnready
 	}
-	c.srv.counters.requests[t].Add(1)
-	if c.turn != nil && t != wire.FuseRegister {
-		return c.serveLed(t, p)
+	var err error
+	if led && leader.Changes(t) {
+		err = c.serveLed(t, p)
+	} else {
+		c.d.Reset(p)
+		err = h.serve(c)
 	}
-	c.d.Reset(p)
-	if err := h.serve(c); err != nil {
+	if errors.Is(err, errTurn) || errors.Is(err, leader.ErrLocked) {
+		return err // it is handled again
+	}
+	c.srv.counters.requests[t].Add(1)
+	if err != nil {
 		return fmt.Errorf("%v of %d bytes: %w", t, len(p), err)
 	}
 	return nil

@@ -113,9 +113,10 @@ func (s *Server) read(seen meta.Version, f func(*meta.State, image.Position) err
 	})
 }
 
-// ask asks the primary; nil is no answer.
+// ask asks the primary; nil is no answer. To a leader the primary's address may
+// have become its own.
 func (s *Server) ask(t wire.Type, body []byte) []byte {
-	if s.cfg.Asker == nil {
+	if s.cfg.Asker == nil || s.leads() {
 		return nil
 	}
 	return s.cfg.Asker.Ask(t, body)

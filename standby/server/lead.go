@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -43,6 +44,13 @@ func (s *Server) Wake(id meta.SessionID, t wire.Type, msgID uint32, status meta.
 	}
 }
 
+// leads tells whether this process leads.
+func (s *Server) leads() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lead != nil
+}
+
 // forget drops the sessions that have no connection; the others go with theirs.
 func (t *sessions) forget() {
 	t.mu.Lock()
@@ -80,6 +88,8 @@ func (c *conn) led(t wire.Type, p []byte) bool {
 		return false
 	case t == wire.FuseRegister:
 		return true
+	case t == wire.FuseReadChunk:
+		return c.release < accessTimesTold
 	case t == wire.FuseArchCtl:
 		const command = 8 // its offset
 		return len(p) > command && p[command] != wire.ArchGet
@@ -87,20 +97,43 @@ func (c *conn) led(t wire.Type, p []byte) bool {
 	return c.state != unregistered && leader.Changes(t)
 }
 
+// errTurn says that a request that reads is for a turn, as it sets an access
+// time. Nothing was answered.
+var errTurn = errors.New("for a turn")
+
+// accessTime sets the access time of a node that the request at hand is about to
+// read. Outside of a turn it returns errTurn if there is one to set: the
+// handler is called again in a turn.
+func (c *conn) accessTime(who *changelog.Caller, r *changelog.AccessRequest) error {
+	switch {
+	case c.turn != nil:
+		c.turn.Do(who, r)
+	case c.lead != nil && c.lead.Accessed(c.st, who, r):
+		return errTurn
+	}
+	return nil
+}
+
 // ledNext tells whether the next packet, which is whole, is for a turn.
 func (c *conn) ledNext() bool {
+	if c.inTurn {
+		return true
+	}
 	h, err := c.header()
 	return err == nil && c.led(h.Type, c.in[wire.HeaderSize:wire.HeaderSize+int(h.Length)])
 }
 
 // processLed gives the packets that come next a turn. Their answers may be sent
 // when it returns nil.
-func (c *conn) processLed() error {
+func (c *conn) processLed() error { return c.inATurn(c.dispatch) }
+
+// inATurn calls do in a turn of the leader.
+func (c *conn) inATurn(do func() error) error {
 	var failed error
 	// Not a context that ends: the turn uses this connection.
 	err := c.lead.Do(context.Background(), func(t *leader.Turn) {
 		c.turn, c.st = t, t.State()
-		failed = c.dispatch()
+		failed = do()
 		c.turn, c.st = nil, nil
 	})
 	if err != nil {
@@ -112,11 +145,12 @@ func (c *conn) processLed() error {
 
 // serveLed answers one packet in a turn.
 func (c *conn) serveLed(t wire.Type, p []byte) error {
-	if op, ok := changeStats[t]; ok {
+	client := leader.Client{Release: c.release, Session: c.ses.id, Params: c.ses.params().Session, Rules: c.lead.Rules()}
+	err := leader.Serve(c.turn, &client, t, p, &c.out)
+	if op, ok := changeStats[t]; ok && err == nil {
 		c.count(op)
 	}
-	client := leader.Client{Release: c.release, Session: c.ses.id, Params: c.ses.params().Session}
-	return leader.Serve(c.turn, &client, t, p, &c.out)
+	return err
 }
 
 // settled waits until what was read may be told.

@@ -126,6 +126,9 @@ func (o *own) tick() error {
 			err = img.Read(o.answer)
 			o.st = nil
 		}
+		if err == nil {
+			err = o.retryLed()
+		}
 		if err != nil {
 			return err
 		}

@@ -30,15 +30,23 @@ func (c *conn) as(id *wire.Identity) *changelog.Caller {
 	for i := range id.GIDs.Len() {
 		c.gids = append(c.gids, id.GIDs.At(i))
 	}
-	c.who = changelog.NewCaller(c.ses.id, &c.ses.params().Session, c.release >= newAttr, id.UID, c.gids, nil)
+	c.setWho(id.UID)
 	return &c.who
 }
 
 // asNobody is as for requests that tell no user.
 func (c *conn) asNobody(uid, gid uint32) *changelog.Caller {
 	c.gids = append(c.gids[:0], gid)
-	c.who = changelog.NewCaller(c.ses.id, &c.ses.params().Session, c.release >= newAttr, uid, c.gids, nil)
+	c.setWho(uid)
 	return &c.who
+}
+
+func (c *conn) setWho(uid uint32) {
+	var rules *changelog.Rules
+	if c.lead != nil {
+		rules = c.lead.Rules()
+	}
+	c.who = changelog.NewCaller(c.ses.id, &c.ses.params().Session, c.release >= newAttr, uid, c.gids, rules)
 }
 
 // status answers with a status alone.
@@ -150,7 +158,7 @@ func (c *conn) access() error {
 	_, n, ok := who.Find(c.st, p.Inode, true)
 	status := meta.OK
 	switch {
-	case p.Mask&changelog.MayWrite != 0:
+	case p.Mask&changelog.MayWrite != 0 && c.ses.params().Flags&changelog.SessionReadOnly != 0:
 		status = meta.EROFS
 	case !ok:
 		status = meta.ENOENT
@@ -284,13 +292,22 @@ func (c *conn) readlink() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	c.count(statReadlink)
-	ino, n, ok := c.asNobody(0, 0).Find(c.st, p.Inode, false)
+	who := c.asNobody(0, 0)
+	ino, n, ok := who.Find(c.st, p.Inode, false)
+	status := meta.OK
 	switch {
 	case !ok:
-		return c.status(wire.FuseReadlink, p.MsgID, meta.ENOENT)
+		status = meta.ENOENT
 	case n.Type != meta.TypeSymlink:
-		return c.status(wire.FuseReadlink, p.MsgID, meta.EINVAL)
+		status = meta.EINVAL
+	default:
+		if err := c.accessTime(who, &changelog.AccessRequest{Inode: p.Inode}); err != nil {
+			return err
+		}
+	}
+	c.count(statReadlink)
+	if status != meta.OK {
+		return c.status(wire.FuseReadlink, p.MsgID, status)
 	}
 	target, _ := c.st.Symlinks.Get(ino)
 	c.scratch = append(c.scratch[:0], target...)

@@ -35,22 +35,31 @@ func (c *conn) readdir() error {
 	if err := p.Decode(&c.d); err != nil {
 		return err
 	}
-	c.count(statReaddir)
 	who := c.as(&p.Identity)
 	ino, n, ok := who.Find(c.st, p.Inode, false)
 	want := uint16(changelog.MayRead)
 	if p.Flags&wire.ReaddirAttr != 0 {
 		want |= changelog.MayExec
 	}
+	status := meta.OK
 	switch {
 	case c.disabled(changelog.DisableReaddir):
-		return c.status(wire.FuseReaddir, p.MsgID, meta.EPERM)
+		status = meta.EPERM
 	case !ok:
-		return c.status(wire.FuseReaddir, p.MsgID, meta.ENOENT)
+		status = meta.ENOENT
 	case n.Type != meta.TypeDir:
-		return c.status(wire.FuseReaddir, p.MsgID, meta.ENOTDIR)
+		status = meta.ENOTDIR
 	case p.Cursor == cursorSelf && !who.May(c.st, ino, &n, want):
-		return c.status(wire.FuseReaddir, p.MsgID, meta.EACCES)
+		status = meta.EACCES
+	default:
+		if err := c.accessTime(who, &changelog.AccessRequest{Inode: p.Inode}); err != nil {
+			return err
+		}
+		n, _ = c.st.Nodes.Get(ino)
+	}
+	c.count(statReaddir)
+	if status != meta.OK {
+		return c.status(wire.FuseReaddir, p.MsgID, status)
 	}
 	d, _ := c.st.Dirs.Get(ino)
 	l := c.lister

@@ -66,7 +66,8 @@ type Config struct {
 	MaxBuffers int64 // bytes in buffers of all connections beyond a small one each; 0 means DefaultMaxBuffers
 	Logger     *slog.Logger
 
-	silence time.Duration // after which a connection is closed; 0 means silence. For tests.
+	silence  time.Duration // after which a connection is closed; 0 means silence. For tests.
+	parkTime time.Duration // 0 means parkTime; tests want less
 }
 
 // Defaults of Config.
@@ -118,6 +119,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxBuffers == 0 {
 		cfg.MaxBuffers = DefaultMaxBuffers
+	}
+	if cfg.parkTime == 0 {
+		cfg.parkTime = parkTime
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
