@@ -4,6 +4,7 @@ package replaytest
 
 import (
 	"fmt"
+	"time"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
@@ -67,6 +68,15 @@ func (d *duel) file() meta.Inode {
 	return d.ofType(meta.TypeFile)
 }
 
+// unless is a file whose chunks may be asked for. In its first second the master
+// has no place for a request that must wait for a chunk, and crashes.
+func (d *duel) unless(ino meta.Inode) meta.Inode {
+	if time.Since(d.served) < 5*time.Second {
+		return meta.Root
+	}
+	return ino
+}
+
 // newName is a name that may be free.
 func (d *duel) newName() []byte {
 	switch {
@@ -112,6 +122,19 @@ func (d *duel) request(m *mount) packet {
 			var e wire.Encoder
 			p := k.draw(d, m, &e)
 			drawn := packet{kind: k.kind, show: fmt.Sprintf("%v %+v", k.kind, p), data: e.Buf, msgID: m.msgID}
+			switch q := p.(type) {
+			case wire.Readdir:
+				drawn.reads, drawn.inode = true, q.Inode
+			case wire.InodeRequest:
+				drawn.reads, drawn.inode = k.kind == wire.FuseReadlink, q.Inode
+			case wire.Truncate:
+				drawn.inode, drawn.index = q.Inode, uint32(q.Length>>meta.ChunkBits)
+			case wire.ChunkRequest:
+				drawn.inode, drawn.index = q.Inode, q.Index
+				if n, ok := d.st.Nodes.Get(q.Inode); ok && n.Type.IsFile() && q.Index >= n.Slots {
+					d.extended[q.Inode] = true // without an entry, whatever it answers
+				}
+			}
 			if q, ok := p.(wire.QuotaControl); ok {
 				drawn.inode = q.Inode
 				if params, _ := d.st.Sessions.Get(m.session); q.Inode == meta.Root {
@@ -219,6 +242,7 @@ var weights = []drawn{
 		if p.Flags&2 != 0 {
 			p.Length %= 1 << 40 // else it is set, whatever it is
 		}
+		p.Inode = d.unless(p.Inode)
 		p.Append(e)
 		return p
 	}},
@@ -276,8 +300,26 @@ var weights = []drawn{
 		return list
 	}},
 	{wire.FuseWriteChunk, 3, func(d *duel, m *mount, e *wire.Encoder) any {
-		p := wire.ChunkRequest{MsgID: m.msgID, Inode: d.file(), Index: one(d, uint32(0), 0, 1, 2, 5, 1<<31), Flags: one(d, uint8(4), 4, 5, 6, 0)}
+		p := wire.ChunkRequest{MsgID: m.msgID, Inode: d.unless(d.file()), Index: one(d, uint32(0), 0, 1, 2, 5, 1<<31), Flags: one(d, uint8(4), 4, 5, 6, 0)}
 		p.Append(e, wire.FuseWriteChunk)
+		return p
+	}},
+	{wire.FuseRepair, 1, func(d *duel, m *mount, e *wire.Encoder) any {
+		p := wire.Repair{MsgID: m.msgID, Inode: d.file(), Identity: d.who()}
+		if d.extended[p.Inode] {
+			p.Inode = meta.Root
+		}
+		p.Append(e)
+		return p
+	}},
+	{wire.FuseReaddir, 3, func(d *duel, m *mount, e *wire.Encoder) any {
+		p := wire.Readdir{MsgID: m.msgID, Inode: d.dir(), Identity: d.who(), Flags: uint8(d.rnd.IntN(2)), Max: one(d, ^uint32(0), 3)}
+		p.Append(e)
+		return p
+	}},
+	{wire.FuseReadlink, 3, func(d *duel, m *mount, e *wire.Encoder) any {
+		p := wire.InodeRequest{MsgID: m.msgID, Inode: d.ofType(meta.TypeSymlink)}
+		p.Append(e, wire.FuseReadlink)
 		return p
 	}},
 	{wire.FuseWriteChunkEnd, 3, func(d *duel, m *mount, e *wire.Encoder) any {
@@ -352,6 +394,9 @@ var weights = []drawn{
 		}
 		p := wire.QuotaControl{MsgID: m.msgID, Inode: d.dir(), Flags: one(d, uint8(0), 1, 2, 4, 8, 16, 32, 64, 128, uint8(d.rnd.Uint32())), Set: d.some(50),
 			Grace: uint32(d.rnd.IntN(3)), Soft: limit(), Hard: limit()}
+		if d.relabels {
+			p.Flags &^= realSizeFlags
+		}
 		if p.Flags == 0 {
 			p.Set = false // the master would change the grace period without an entry
 		}
@@ -383,9 +428,10 @@ var weights = []drawn{
 		return p
 	}},
 	{wire.ClassChange, 1, func(d *duel, m *mount, e *wire.Encoder) any {
-		// What a class's labels are decides about sizes, which the master keeps
-		// as they were until it looks at files again.
 		p := wire.ChangeClass{MsgID: m.msgID, Name: d.class(), Changes: one(d, uint16(0), 1, 2, 0x20, 0x23, 0x8001), Class: d.classDef()}
+		if d.relabels {
+			p.Changes |= one(d, uint16(0), 4, 8, 0x10, 0x1C)
+		}
 		p.Append(e)
 		return p
 	}},

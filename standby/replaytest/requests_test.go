@@ -5,6 +5,7 @@ package replaytest
 import (
 	"bytes"
 	"crypto/md5"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -43,6 +44,9 @@ func TestMasterAnswersAlike(t *testing.T) {
 	}
 }
 
+// realSizeFlags are those of limits of how much all copies of files take.
+const realSizeFlags = 0x88
+
 // client is the release that the connections claim to be of.
 var client = wire.NewRelease(3, 0, 117)
 
@@ -77,6 +81,12 @@ type duel struct {
 	sent    map[wire.Type]int
 	oks     map[wire.Type]int
 
+	rules    changelog.Rules
+	served   time.Time           // since when the master does
+	relabels bool                // labels of storage classes change
+	waiting  []waiting           // requests for chunks that are locked, as they came
+	extended map[meta.Inode]bool // the master has more slots than entries tell
+
 	woken, answered []string // answers that came later, ours and the master's
 	lateAnswers     int
 	nodes           []meta.Inode
@@ -88,6 +98,14 @@ type mount struct {
 	net.Conn
 	session meta.SessionID
 	msgID   uint32
+}
+
+// waiting is a request that waits for a chunk to be unlocked.
+type waiting struct {
+	m     *mount
+	p     packet
+	chunk meta.ChunkID
+	since time.Time
 }
 
 func answerRandom(t *testing.T, seed uint64) {
@@ -115,7 +133,9 @@ func answerRandom(t *testing.T, seed uint64) {
 func newDuel(t *testing.T, seed uint64) *duel {
 	now := meta.Time(time.Now().Unix())
 	d := &duel{T: t, master: newMaster(t), rnd: rand.New(rand.NewPCG(seed, 1)), log: &bytes.Buffer{},
-		sent: map[wire.Type]int{}, oks: map[wire.Type]int{}}
+		sent: map[wire.Type]int{}, oks: map[wire.Type]int{}, extended: map[meta.Inode]bool{}, rules: changelog.DefaultRules}
+	d.rules.Atime = changelog.AtimeMode(seed % 5)
+	d.relabels = seed%2 == 0
 	st := oprand.Fresh(now - 100*24*3600)
 	g := oprand.New(rand.NewPCG(seed, 2), now-100*24*3600)
 	for range 600 {
@@ -128,17 +148,19 @@ func newDuel(t *testing.T, seed uint64) *duel {
 		}
 	}
 	d.settle(st)
-	st.Release = meta.NewRelease(3, 0, 117)
-	d.st, d.now = st, now
+	d.now = now
 	d.locks = leader.NewLocks(func(id meta.SessionID, t wire.Type, msgID uint32, status meta.Status) {
 		d.woken = append(d.woken, woken(id, t, msgID, status))
 	})
 	d.store(t, st)
+	d.st, _ = load(t, filepath.Join(d.data, "metadata.mfs")) // what a master does not store it does not know
+	d.st.Release = meta.NewRelease(3, 0, 117)
 	d.version = 1
 	d.start()
 	for _, line := range exports {
 		d.conns = append(d.conns, d.connect(line))
 	}
+	d.served = time.Now()
 	return d
 }
 
@@ -161,6 +183,9 @@ func (d *duel) settle(st *meta.State) {
 	for id := range st.Chunks.Scan(0) {
 		c, _ := st.Chunks.Edit(id)
 		c.LockedTo = 0
+		if id%4 == 0 {
+			c.LockedTo = meta.Time(time.Now().Add(time.Hour).Unix()) // somebody is writing it
+		}
 	}
 	for at := range st.Servers.Scan(meta.Server{}) {
 		st.Servers.Delete(at)
@@ -187,6 +212,10 @@ func (d *duel) start() {
 	if err := os.WriteFile(string(file[1]), []byte(strings.Join(exports, "\n")+"\n"), 0o600); err != nil {
 		d.Fatal(err)
 	}
+	config = fmt.Appendf(config, "ATIME_MODE = %d\n", d.rules.Atime)
+	if err := os.WriteFile(d.config, config, 0o600); err != nil {
+		d.Fatal(err)
+	}
 	d.cmd = exec.Command("mfsmaster", "-f", "-c", d.config, "start")
 	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
@@ -210,7 +239,7 @@ func (d *duel) port() string {
 func (d *duel) connect(export string) *mount {
 	d.Helper()
 	var conn net.Conn
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		var err error
 		if conn, err = net.Dial("tcp", "127.0.0.1:"+d.port()); err == nil {
 			break
@@ -263,13 +292,25 @@ func (d *duel) read(m *mount) (wire.Type, []byte) {
 	for {
 		kind, payload, err := wire.ReadPacket(m, nil, wire.ClientMaxLength)
 		if err != nil {
-			d.Fatalf("session %d %s: %v\n%s", m.session, d.last, err, d.log)
+			d.Fatalf("session %d %s: %v; the master has ended: %v\n%s", m.session, d.last, err, d.ended(), d.log)
 		}
 		switch kind {
 		case wire.Nop, wire.FuseChunkChanged, wire.FuseLengthChanged, wire.FuseForgetChunks:
 			continue
 		}
 		return kind, payload
+	}
+}
+
+// ended tells how the master ended, if it did by itself.
+func (d *duel) ended() error {
+	done := make(chan error, 1)
+	go func() { done <- d.cmd.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(5 * time.Second):
+		return errors.New("it has not")
 	}
 }
 
@@ -338,6 +379,10 @@ func (d *duel) duty(e changelog.Entry) {
 		r = &changelog.FreeDuty{Delay: op.Delay}
 	case *changelog.Quota:
 		r = &changelog.QuotaCheck{Inode: op.Inode}
+	case *changelog.ChunkDel:
+		r = &changelog.ChunkDuty{Chunk: op.Chunk}
+	case *changelog.SetFileChunk:
+		r = &changelog.SlotDuty{Inode: op.Inode, Index: op.Index}
 	default:
 		if err := changelog.ApplyEntry(d.st, e); err != nil {
 			d.Fatal(err)
@@ -375,7 +420,9 @@ type packet struct {
 	show  string
 	data  []byte // whole, with its header
 	msgID uint32
-	inode meta.Inode // of a request about a quota
+	inode meta.Inode // of a request about a quota or a chunk, or that reads
+	index uint32
+	reads bool
 }
 
 // step sends a request to both and compares.
@@ -414,23 +461,112 @@ func (d *duel) step(m *mount, p packet) {
 		d.now = entries[0].Time
 	}
 	turn := leader.NewTurn(d.st, d.locks, d.version, d.now)
-	params, _ := d.st.Sessions.Get(m.session)
-	c := &leader.Client{Release: client, Session: m.session, Params: params}
-	var out wire.Encoder
-	if err := leader.Serve(turn, c, p.kind, p.data[wire.HeaderSize:], &out); err != nil {
-		d.Fatalf("%s: %v", p.show, err)
+	_, _, refused := wire.ReplyStatus(want[min(len(want), wire.HeaderSize):])
+	switch {
+	case p.reads:
+		d.readBy(turn, m, p, want)
+	case p.kind == wire.FuseRepair && !refused:
+		d.repairBy(turn, m, p)
+	default:
+		got, waits := d.serve(turn, m, p)
+		if waits {
+			d.waiting = append(d.waiting, waiting{m, p, d.st.Slot(p.inode, d.node(p.inode), p.index), time.Now()})
+		}
+		if !bytes.Equal(got, d.mask(p.kind, want)) {
+			d.Fatalf("session %d %s: answer\n got %x\nwant %x\n%v", m.session, p.show, got, d.mask(p.kind, want), turn.Entries())
+		}
 	}
 	d.same(p.show, entries, turn)
 	d.version += meta.Version(len(entries))
-	if got := mask(p.kind, out.Buf); !bytes.Equal(got, mask(p.kind, want)) {
-		d.Fatalf("session %d %s: answer\n got %x\nwant %x\n%v", m.session, p.show, got, mask(p.kind, want), turn.Entries())
-	}
 	d.sent[p.kind]++
 	if _, status, ok := wire.ReplyStatus(want[min(len(want), wire.HeaderSize):]); !ok || status == meta.OK {
 		d.oks[p.kind]++
 	}
+	for _, e := range entries {
+		if op, ok := e.Op.(*changelog.Unlock); ok {
+			d.unlocked(op.Chunk)
+		}
+	}
 	d.takeAll(later)
 	d.compareWoken(p)
+}
+
+// serve has a leader answer; waits tells that it has to be asked again when a
+// chunk is unlocked.
+func (d *duel) serve(turn *leader.Turn, m *mount, p packet) (answer []byte, waits bool) {
+	d.Helper()
+	params, _ := d.st.Sessions.Get(m.session)
+	c := &leader.Client{Release: client, Session: m.session, Params: params, Rules: &d.rules}
+	var out wire.Encoder
+	err := leader.Serve(turn, c, p.kind, p.data[wire.HeaderSize:], &out)
+	if errors.Is(err, leader.ErrLocked) {
+		return nil, true
+	}
+	if err != nil {
+		d.Fatalf("%s: %v", p.show, err)
+	}
+	return d.mask(p.kind, out.Buf), false
+}
+
+// readBy does what a server does with a request that reads and may set an access
+// time; whether it may, the master has told.
+func (d *duel) readBy(turn *leader.Turn, m *mount, p packet, answer []byte) {
+	if _, _, refused := wire.ReplyStatus(answer[wire.HeaderSize:]); refused {
+		return
+	}
+	params, _ := d.st.Sessions.Get(m.session)
+	c := changelog.NewCaller(m.session, &params, true, 0, []uint32{0}, &d.rules)
+	turn.Do(&c, &changelog.AccessRequest{Inode: p.inode})
+}
+
+// repairBy does what the master did. A leader refuses to repair what a master
+// without chunkservers would erase, so only the rules for it are compared.
+func (d *duel) repairBy(turn *leader.Turn, m *mount, p packet) {
+	d.Helper()
+	var q wire.Repair
+	if err := q.Decode(wire.NewDecoder(p.data[wire.HeaderSize:])); err != nil {
+		d.Fatal(err)
+	}
+	if got, _ := d.serve(turn, m, p); len(got) != wire.HeaderSize+5 || meta.Status(got[wire.HeaderSize+4]) != meta.ENOCHUNKSERVERS {
+		d.Fatalf("%s: a leader answers %x", p.show, got)
+	}
+	params, _ := d.st.Sessions.Get(m.session)
+	gids := make([]uint32, q.GIDs.Len())
+	for i := range gids {
+		gids[i] = q.GIDs.At(i)
+	}
+	c := changelog.NewCaller(m.session, &params, true, q.UID, gids, &d.rules)
+	for index := range changelog.UsedSlots(d.st, q.Inode) {
+		turn.Do(&c, &changelog.RepairRequest{Inode: q.Inode, Index: index})
+	}
+}
+
+func (d *duel) node(ino meta.Inode) *meta.Node {
+	n, _ := d.st.Nodes.Get(ino)
+	return &n
+}
+
+// unlocked answers those who waited for a chunk that was unlocked. A server
+// answers them, too, when their request has become another one's: the file has
+// no such chunk any more, say. The master lets them wait to the end then.
+func (d *duel) unlocked(chunk meta.ChunkID) {
+	d.Helper()
+	left := d.waiting[:0]
+	for _, w := range d.waiting {
+		if w.chunk != chunk {
+			left = append(left, w)
+			continue
+		}
+		turn := leader.NewTurn(d.st, d.locks, d.version, d.now)
+		got, waits := d.serve(turn, w.m, w.p)
+		if waits {
+			left = append(left, w)
+			continue
+		}
+		d.woken = append(d.woken, fmt.Sprintf("session %d: %x", w.m.session, got))
+		d.same(w.p.show, nil, turn)
+	}
+	d.waiting = left
 }
 
 // barrier sends a request whose answer tells that there are no more to those
@@ -449,6 +585,19 @@ func (d *duel) barrier(m *mount) {
 // late takes note of an answer to a request that waited for a lock.
 func (d *duel) late(m *mount, kind wire.Type, payload []byte, now uint32) bool {
 	id, status, ok := wire.ReplyStatus(payload)
+	if i := slices.IndexFunc(d.waiting, func(w waiting) bool { return w.m == m && w.p.msgID == id && w.p.kind.Reply() == kind }); i >= 0 {
+		if status == meta.ELOCKED { // it has waited for too long
+			if waited := time.Since(d.waiting[i].since); waited < 29*time.Second {
+				d.Fatalf("%s: refused after %v", d.waiting[i].p.show, waited)
+			}
+			d.waiting = slices.Delete(d.waiting, i, i+1)
+			return true
+		}
+	}
+	if msg := wire.NewDecoder(payload).U32(); msg != now && (kind == wire.FuseWriteChunk.Reply() || kind == wire.FuseTruncate.Reply()) {
+		d.answered = append(d.answered, fmt.Sprintf("session %d: %x", m.session, d.mask(kind-1, wire.AppendPacket(nil, kind, payload))))
+		return true
+	}
 	if !ok || id == now || kind != wire.FuseFlock.Reply() && kind != wire.FusePosixLock.Reply() {
 		return false
 	}
@@ -464,7 +613,7 @@ func woken(id meta.SessionID, t wire.Type, msgID uint32, status meta.Status) str
 func (d *duel) compareWoken(p packet) {
 	d.Helper()
 	switch p.kind {
-	case wire.FuseFlock, wire.FusePosixLock, wire.FuseSustainedInodes:
+	case wire.FuseFlock, wire.FusePosixLock, wire.FuseSustainedInodes, wire.FuseWriteChunkEnd:
 	default:
 		return
 	}
@@ -491,11 +640,16 @@ func (d *duel) compareWoken(p packet) {
 
 // mask takes from an answer what depends on the master's cache of who has what
 // in its cache.
-func mask(kind wire.Type, answer []byte) []byte {
+func (d *duel) mask(kind wire.Type, answer []byte) []byte {
 	answer = bytes.Clone(answer)
 	if kind == wire.FuseOpen && len(answer) > wire.HeaderSize+5 {
 		answer[wire.HeaderSize+4] &^= wire.OpenedKeepCache
 		answer[wire.HeaderSize+5] &^= wire.AttrDataCache
+	}
+	// How much all copies take the master keeps as it was when labels change,
+	// until it looks at files again. Where labels change there are no limits of it.
+	if kind == wire.FuseQuotaControl && d.relabels && len(answer) > wire.HeaderSize+8 {
+		clear(answer[len(answer)-8:])
 	}
 	// A master that has just begun to run has clients wait for what later are
 	// lost chunks.
@@ -547,7 +701,14 @@ func (d *duel) sweep() {
 	}
 }
 
-// look notes which nodes there are.
+// look notes which nodes there are, and keeps connections alive.
 func (d *duel) look() {
+	var nop wire.Encoder
+	wire.AppendNop(&nop)
+	for _, m := range d.conns {
+		if _, err := m.Write(nop.Buf); err != nil {
+			d.Fatal(err)
+		}
+	}
 	d.nodes = slices.Sorted(maps.Keys(maps.Collect(d.st.Nodes.Scan(0))))
 }
