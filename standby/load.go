@@ -41,6 +41,7 @@ type LoadOptions struct {
 	MetaID   uint64 // of the cluster, for the file of a new file system, which has none
 	Logger   *slog.Logger
 	Position image.Position // what is known of its place in the stream; the version comes from the file
+	Whole    func() error   // if set, is asked after reading whether what was read is good
 }
 
 // Load makes an image in DIR from a metadata file, in place of the one that
@@ -51,6 +52,9 @@ func Load(dir string, r io.Reader, opt LoadOptions) (image.Position, error) {
 	}
 	fresh := filepath.Join(dir, newName)
 	pos, err := fill(fresh, r, opt)
+	if err == nil && opt.Whole != nil {
+		err = opt.Whole()
+	}
 	if err != nil {
 		return pos, errors.Join(err, os.RemoveAll(fresh))
 	}

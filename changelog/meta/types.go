@@ -30,6 +30,22 @@ type RawEntry struct {
 	Text    []byte
 }
 
+// Time reads the primary's clock off the text, 0 if it does not begin with one.
+func (e RawEntry) Time() Time {
+	var t uint64
+	for i, c := range e.Text {
+		switch {
+		case c-'0' <= 9 && i < 10:
+			t = t*10 + uint64(c-'0')
+		case c == '|' && t <= 1<<32-1:
+			return Time(t)
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
 // Root is the inode of the root directory.
 const Root Inode = 1
 

@@ -62,6 +62,9 @@ const (
 
 	Rehearsed       Code = "rehearsed"        // a stock master has loaded an export, and has the same metadata
 	RehearsalFailed Code = "rehearsal_failed" // or has not
+
+	Archived      Code = "archived"       // a base image, or it was dropped from the archive
+	ArchiveFailed Code = "archive_failed" // the archive could not be written
 )
 
 // Event is something worth telling a person.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"strconv"
 
 	"github.com/zeebo/xxh3"
 
@@ -36,6 +37,28 @@ func (c Chain) IsZero() bool { return c == Chain{} }
 
 // String gives 32 hexadecimal digits.
 func (c Chain) String() string { return fmt.Sprintf("%016x%016x", c.Hi, c.Lo) }
+
+// ParseChain reads what String gives.
+func ParseChain(s string) (Chain, error) {
+	if len(s) != 32 {
+		return Chain{}, fmt.Errorf("%q is no chain: it has 32 hexadecimal digits", s)
+	}
+	hi, err := strconv.ParseUint(s[:16], 16, 64)
+	if err != nil {
+		return Chain{}, err
+	}
+	lo, err := strconv.ParseUint(s[16:], 16, 64)
+	return Chain{Hi: hi, Lo: lo}, err
+}
+
+// MarshalText is String, for JSON.
+func (c Chain) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText is ParseChain.
+func (c *Chain) UnmarshalText(b []byte) (err error) {
+	*c, err = ParseChain(string(b))
+	return err
+}
 
 // AppendBinary appends the 16 bytes that ChainOf reads. It never fails.
 func (c Chain) AppendBinary(b []byte) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/replicator/fence"
 )
 
 // Base describes a base image: a metadata.mfs that replicas start from. It is
@@ -141,7 +142,7 @@ func parseBase(info *jetstream.ObjectInfo) (b Base, err error) {
 		return n
 	}
 	chain := func(key string) Chain {
-		c, e := parseChain(md[key])
+		c, e := fence.ParseChain(md[key])
 		if e != nil && err == nil {
 			err = fmt.Errorf("object %s: %s is %q: %w", info.Name, key, md[key], ErrCorrupt)
 		}
@@ -156,19 +157,6 @@ func parseBase(info *jetstream.ObjectInfo) (b Base, err error) {
 		err = fmt.Errorf("object %s says that it is of version %d: %w", info.Name, b.Version, ErrCorrupt)
 	}
 	return b, err
-}
-
-// parseChain reads what Chain.String gives.
-func parseChain(s string) (Chain, error) {
-	if len(s) != 32 {
-		return Chain{}, errors.New("not 32 digits")
-	}
-	hi, err := strconv.ParseUint(s[:16], 16, 64)
-	if err != nil {
-		return Chain{}, err
-	}
-	lo, err := strconv.ParseUint(s[16:], 16, 64)
-	return Chain{Hi: hi, Lo: lo}, err
 }
 
 // ListBases gives the base images, oldest first in the order of the history: by

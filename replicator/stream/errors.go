@@ -15,6 +15,9 @@ type (
 	Chain = fence.Chain
 )
 
+// ChainOf is that of package fence.
+func ChainOf(b [16]byte) Chain { return fence.ChainOf(b) }
+
 // Errors to decide on. Those with a typed error beside them are found with
 // errors.Is; errors.As gives the details.
 var (

@@ -72,8 +72,17 @@ type Config struct {
 	// Watch, if set, is told of each entry right after it was applied, before
 	// readers can see that. It must be quick, and change nothing.
 	Watch func(op changelog.Op, st *meta.State)
+	// Around, if set, sees the state before and after each entry.
+	Around Watcher
 	// Applied, if set, is told of each batch after readers can see it.
 	Applied func(b *Batch, pos image.Position)
+}
+
+// Watcher looks at the state before and after each entry that is applied. It must
+// change nothing and scan nothing but small tables. An error stops the Applier.
+type Watcher interface {
+	Before(st *meta.State, e changelog.Entry) error
+	After(st *meta.State, e changelog.Entry) error
 }
 
 // GapError says that the source does not continue where the image is.
@@ -330,8 +339,8 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 			case e.Version > pos.Version:
 				return pos, &GapError{pos.Version, e.Version}
 			}
-			if err := changelog.ApplyEntry(st, e); err != nil {
-				return pos, &entryError{e.Version, err}
+			if err := a.applyEntry(st, e); err != nil {
+				return pos, err
 			}
 			if a.cfg.Watch != nil {
 				a.cfg.Watch(e.Op, st)
@@ -350,6 +359,22 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 		}
 		return pos, nil
 	})
+}
+
+func (a *Applier) applyEntry(st *meta.State, e changelog.Entry) error {
+	watch := a.cfg.Around
+	if watch != nil {
+		if err := watch.Before(st, e); err != nil {
+			return err
+		}
+	}
+	if err := changelog.ApplyEntry(st, e); err != nil {
+		return &entryError{e.Version, err}
+	}
+	if watch != nil {
+		return watch.After(st, e)
+	}
+	return nil
 }
 
 // commitIfDue begins a commit when time or size demand it and the last one
