@@ -13,8 +13,8 @@ import (
 	"mfsstandby/replicator/stream"
 )
 
-// keptBases is how many base images stay in the store; the stream keeps the
-// entries since the oldest of them.
+// keptBases is how many base images stay in the store if nothing else is said;
+// the stream keeps the entries since the oldest of them.
 const keptBases = 2
 
 // keepBases stores the image as a base image when the newest one is older
@@ -53,9 +53,28 @@ func (s *Standby) renewBase(ctx context.Context) error {
 		return err
 	}
 	s.event(slog.LevelInfo, events.BaseStored, fmt.Sprintf("base image %d is stored", v), nil)
-	_, err = s.cluster.Trim(ctx, keptBases)
+	return s.trim(ctx)
+}
+
+// trim drops what is kept long enough, and is not waited for by a standby that
+// stays behind on purpose.
+func (s *Standby) trim(ctx context.Context) error {
+	members, err := s.cluster.Members(ctx)
+	if err != nil {
+		return err
+	}
+	var floor meta.Version
+	for _, m := range members {
+		if m.State == string(Delayed) && time.Since(m.Updated) < goneMember && (floor == 0 || m.Version < floor) {
+			floor = m.Version
+		}
+	}
+	_, err = s.cluster.Trim(ctx, s.cfg.Keep, floor)
 	return err
 }
+
+// goneMember is how long a delayed standby that says nothing is waited for.
+const goneMember = 24 * time.Hour
 
 // storeBase stores the present state as a base image.
 func (s *Standby) storeBase(ctx context.Context) (meta.Version, error) {

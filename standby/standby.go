@@ -29,14 +29,16 @@ import (
 
 // Config says where a standby keeps its state and what it follows.
 type Config struct {
-	Dir         string        // its own; the image is in a directory below it
-	Cache       int64         // bytes of cached pages; 0 means image.DefaultCache
-	CommitEvery time.Duration // 0 means one second
-	MetaID      uint64        // of the cluster; 0 means that of the image, or of the only stream there is
-	BaseEvery   time.Duration // how old the newest base image may become before this image is stored as one; 0 stores none
-	ViewWait    time.Duration // how long a new base image waits for views of the old one; 0 means one minute
-	Logger      *slog.Logger  // nil means slog.Default
-	Events      *events.Log   // nil means one of its own
+	Dir         string           // its own; the image is in a directory below it
+	Cache       int64            // bytes of cached pages; 0 means image.DefaultCache
+	CommitEvery time.Duration    // 0 means one second
+	MetaID      uint64           // of the cluster; 0 means that of the image, or of the only stream there is
+	BaseEvery   time.Duration    // how old the newest base image may become before this image is stored as one; 0 stores none
+	Keep        stream.Retention // of base images in the stream, with their entries; the zero value keeps two
+	Delay       time.Duration    // how long entries wait, since the tap received them, before they are applied
+	ViewWait    time.Duration    // how long a new base image waits for views of the old one; 0 means one minute
+	Logger      *slog.Logger     // nil means slog.Default
+	Events      *events.Log      // nil means one of its own
 
 	// Received, if set, is the version after what the tap of this process has
 	// received: what waits in its spool is lag too. It must be quick.
@@ -74,6 +76,8 @@ type Standby struct {
 	last atomic.Pointer[apply.Batch] // of the applied
 	done atomic.Uint64               // entries applied since the start
 
+	delay delay
+
 	measured atomic.Int64 // when the stream's end was seen last, Unix ns; 0: never
 	behind   atomic.Int64 // since when entries have been waiting then; 0: none were
 	took     latencies
@@ -91,13 +95,16 @@ func New(cfg Config, conn *stream.Conn) (*Standby, error) {
 	if cfg.ViewWait == 0 {
 		cfg.ViewWait = defaultViewWait
 	}
+	if cfg.Keep == (stream.Retention{}) {
+		cfg.Keep.Keep = keptBases
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.Events == nil {
 		cfg.Events = events.New(events.Keep)
 	}
-	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part), state: Waiting}
+	s := &Standby{cfg: cfg, conn: conn, log: cfg.Logger.With("part", part), state: Waiting, delay: newDelay()}
 	if err := recoverSwap(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -432,7 +439,7 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		bases, err := s.cluster.ListBases(ctx)
 		if err == nil && len(bases) > 0 {
-			return s.load(ctx, bases[len(bases)-1].Version)
+			return s.load(ctx, s.choose(bases).Version)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -535,16 +542,24 @@ func (s *Standby) source(_ context.Context, from meta.Version) (apply.Source, er
 	}
 	pos := img.Position()
 	at := stream.Position{Version: from, Epoch: stream.Epoch(pos.Epoch), Seq: stream.Seq(pos.Seq), Chain: chainOf(pos.Chain)}
-	return streamSource{s, s.cluster.Reader(at, stream.ReaderConfig{})}, nil
+	return &streamSource{s: s, r: s.cluster.Reader(at, stream.ReaderConfig{})}, nil
 }
 
 // streamSource turns what the stream's reader gives into the applier's terms.
 type streamSource struct {
-	s *Standby
-	r *stream.Reader
+	s    *Standby
+	r    *stream.Reader
+	held *apply.Batch // its turn has not come, see Config.Delay
 }
 
-func (src streamSource) Next(ctx context.Context, into *apply.Batch) error {
+func (src *streamSource) Next(ctx context.Context, into *apply.Batch) error {
+	if src.s.cfg.Delay > 0 {
+		return src.delayed(ctx, into)
+	}
+	return src.read(ctx, into)
+}
+
+func (src *streamSource) read(ctx context.Context, into *apply.Batch) error {
 	for {
 		b, err := src.r.Next(ctx)
 		if err != nil {
@@ -566,7 +581,7 @@ func (src streamSource) Next(ctx context.Context, into *apply.Batch) error {
 	}
 }
 
-func (src streamSource) Close() error {
+func (src *streamSource) Close() error {
 	src.r.Close()
 	return nil
 }

@@ -22,6 +22,7 @@ const (
 	CatchingUp State = "catching up" // entries wait in the stream
 	InSync     State = "in sync"
 	Stopped    State = "stopped" // needs a person
+	Delayed    State = "delayed" // in sync, but for what waits on purpose, see Config.Delay
 	Leading    State = "leading" // a leader changes the image, nothing is followed
 )
 
@@ -34,13 +35,14 @@ type Status struct {
 	MetaID     string         `json:"metaid,omitempty"` // 16 hexadecimal digits
 	Release    string         `json:"release,omitempty"`
 	Epoch      uint64         `json:"epoch"`
-	Image      meta.Version   `json:"image_version"`     // the next entry to apply
-	Committed  meta.Version   `json:"committed_version"` // what a crash now would leave
-	Stream     meta.Version   `json:"stream_version"`    // the next entry the stream will get
-	Digest     string         `json:"digest"`            // of the state at committed_version; equal in all replicas
-	Received   meta.Version   `json:"received_version"`  // the next entry the tap will get, where known; at least stream_version
-	LagEntries uint64         `json:"lag_entries"`       // received and not in the image
-	LagSeconds float64        `json:"lag_seconds"`       // since the tap received the oldest entry not applied
+	Image      meta.Version   `json:"image_version"`           // the next entry to apply
+	Committed  meta.Version   `json:"committed_version"`       // what a crash now would leave
+	Stream     meta.Version   `json:"stream_version"`          // the next entry the stream will get
+	Digest     string         `json:"digest"`                  // of the state at committed_version; equal in all replicas
+	Received   meta.Version   `json:"received_version"`        // the next entry the tap will get, where known; at least stream_version
+	LagEntries uint64         `json:"lag_entries"`             // received and not in the image
+	LagSeconds float64        `json:"lag_seconds"`             // since the tap received the oldest entry not applied
+	Delay      float64        `json:"delay_seconds,omitempty"` // how far it is to stay behind
 	Latency    Latency        `json:"latency"`
 	Rate       float64        `json:"entries_per_second"`
 	Entries    uint64         `json:"entries_applied"` // since the start
@@ -88,8 +90,8 @@ func (s *Standby) known() (st Status, img *image.Image, behind time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st = Status{
-		Latency: s.took.get(),
-		State:   s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
+		Latency: s.took.get(), Delay: s.cfg.Delay.Seconds(),
+		State: s.state, Release: s.release, Entries: s.done.Load(), Rate: s.meter.rate,
 		Stream: s.meter.end.Version, Events: s.cfg.Events.Of(part, keepEvents), Members: s.members,
 	}
 	if s.err != nil {
@@ -142,7 +144,7 @@ func (s *Standby) tellChange(was, is State, end meta.Version) {
 	switch {
 	case was == CatchingUp && is == InSync:
 		s.event(slog.LevelInfo, events.InSync, fmt.Sprintf("in sync at version %d", end), nil)
-	case was == InSync && is == CatchingUp:
+	case (was == InSync || was == Delayed) && is == CatchingUp:
 		s.event(slog.LevelWarn, events.Behind, fmt.Sprintf("behind the stream, which is at version %d; catching up", end), nil)
 	}
 }
@@ -155,10 +157,15 @@ func (s *Standby) judge(now time.Time) {
 		s.meter.behind = time.Time{}
 		return
 	}
-	if s.img == nil || s.state != CatchingUp && s.state != InSync {
+	if s.img == nil || s.state != CatchingUp && s.state != InSync && s.state != Delayed {
 		return
 	}
 	s.measured.Store(now.UnixNano())
+	if s.cfg.Delay > 0 && (s.delay.waiting(now) || s.img.Position().Version >= s.meter.end.Version) {
+		s.state, s.meter.behind = Delayed, time.Time{}
+		s.behind.Store(0)
+		return
+	}
 	// Entries that came just now are no lag: those of a second ago count.
 	want := max(s.meter.end.Version, s.meter.received)
 	s.meter.received = s.received()

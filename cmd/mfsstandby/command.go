@@ -39,6 +39,7 @@ func commands() []command {
 	return []command{
 		runCommand(), tapCommand(), standbyCommand(), statusCommand(), promoteCommand(), demoteCommand(), failoverCommand(), nodesCommand(), rehearseCommand(),
 		importCommand(), exportCommand(), dumpCommand(), verifyCommand(), replayCommand(), restoreCommand(),
+		diffCommand(), logCommand(), compareCommand(), archiveCheckCommand(),
 		sampleCommand(), benchReplayCommand(), benchLagCommand(), benchReadsCommand(), benchPromoteCommand(), versionCommand(),
 	}
 }
@@ -80,7 +81,7 @@ func run(ctx context.Context, c *console, args []string) error {
 		return usagef("a command is missing")
 	}
 	name, rest := args[0], args[1:]
-	if name == "bench" && len(rest) > 0 {
+	if (name == "bench" || name == "archive") && len(rest) > 0 {
 		name, rest = name+" "+rest[0], rest[1:]
 	}
 	switch name {

@@ -18,6 +18,7 @@ import (
 	"mfsstandby/standby/control"
 	"mfsstandby/standby/failover"
 	"mfsstandby/standby/floating"
+	"mfsstandby/standby/history"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/rehearse"
@@ -51,6 +52,7 @@ type daemon struct {
 	server  *server.Server   // nil: clients are not served
 	tap     *tapper          // nil: there is none that a leader would have to stop
 	node    *promote.Node    // nil: this process cannot lead
+	history func(context.Context) (history.Source, error)
 	end     context.CancelFunc
 
 	upstream *upstream.Upstream // nil: there is nothing for metaloggers
@@ -129,7 +131,7 @@ func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.end = cancel
-	server := &control.Server{Dir: d.data, Failover: d.stands, Nodes: d.nodes, View: d.view, Node: d.node, Rehearser: d.rehearser, Cache: d.cache, Logger: d.log, Status: d.tell}
+	server := &control.Server{Dir: d.data, Failover: d.stands, Nodes: d.nodes, View: d.view, Node: d.node, Rehearser: d.rehearser, History: d.history, Cache: d.cache, Logger: d.log, Status: d.tell}
 	parts := append([]part{{"control socket", server.Run}, {"signals", d.signals}, {"disk", d.watchRoom}}, d.parts...)
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup

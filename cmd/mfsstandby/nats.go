@@ -24,22 +24,16 @@ type natsFlags struct {
 	peers    list // of a cluster of embedded servers; empty: there is none
 	cluster  stream.ClusterPeers
 	replicas int
+	patient  bool // a server elsewhere need not be there yet
 }
 
 // clusterPort is where the nodes of a cluster look for one another.
 const clusterPort = "6222"
 
 func addNATSFlags(f *pflag.FlagSet) *natsFlags {
-	n := &natsFlags{}
-	f.StringVar(&n.client.URL, "nats", "", "URL of a NATS server with JetStream (default: one embedded in this process)")
-	f.StringVar(&n.client.Creds, "nats-creds", "", "credentials file for --nats")
-	f.StringVar(&n.client.NKey, "nats-nkey", "", "file with an nkey seed for --nats")
+	n := addNATSClientFlags(f, "URL of a NATS server with JetStream (default: one embedded in this process)")
+	n.patient = true
 	f.StringVar(&n.listen, "listen-nats", "", "HOST:PORT where the embedded server listens for other processes (default: nowhere)")
-	f.StringVar(&n.client.User, "nats-user", "", "user for --nats, or that the embedded server demands")
-	f.StringVar(&n.client.Pass, "nats-password", "", "password of --nats-user")
-	f.StringVar(&n.client.TLSCA, "tls-ca", "", "PEM file of the authority that signed the other side's certificate")
-	f.StringVar(&n.client.TLSCert, "tls-cert", "", "PEM file with this side's certificate")
-	f.StringVar(&n.client.TLSKey, "tls-key", "", "PEM file with the key of --tls-cert")
 	n.sync = addSyncFlag(f)
 	f.Var(&n.peers, "peers", "hosts, HOST[:6222], whose embedded servers are one cluster; the same list on all of them, this host included")
 	f.StringVar(&n.cluster.Name, "cluster", "mfsstandby", "name of the cluster of --peers")
@@ -47,6 +41,20 @@ func addNATSFlags(f *pflag.FlagSet) *natsFlags {
 	f.StringVar(&n.cluster.Pass, "cluster-password", "", "what the nodes of --peers show one another; better in the configuration file than here")
 	f.StringVar(&n.node, "node", "", "name of this node among the others (default: that of the host)")
 	f.IntVar(&n.replicas, "replicas", 0, "NATS servers that keep each entry (default: with --peers 3, or 5 of 5 and more; else as it is)")
+	return n
+}
+
+// addNATSClientFlags are those of commands that only ask a server.
+func addNATSClientFlags(f *pflag.FlagSet, about string) *natsFlags {
+	n := &natsFlags{}
+	f.StringVar(&n.client.URL, "nats", "", about)
+	f.StringVar(&n.client.Creds, "nats-creds", "", "credentials file for --nats")
+	f.StringVar(&n.client.NKey, "nats-nkey", "", "file with an nkey seed for --nats")
+	f.StringVar(&n.client.User, "nats-user", "", "user for --nats, or that the embedded server demands")
+	f.StringVar(&n.client.Pass, "nats-password", "", "password of --nats-user")
+	f.StringVar(&n.client.TLSCA, "tls-ca", "", "PEM file of the authority that signed the other side's certificate")
+	f.StringVar(&n.client.TLSCert, "tls-cert", "", "PEM file with this side's certificate")
+	f.StringVar(&n.client.TLSKey, "tls-key", "", "PEM file with the key of --tls-cert")
 	return n
 }
 
@@ -144,7 +152,7 @@ func (d *daemon) storeReady(ctx context.Context) {
 }
 
 // connect starts the embedded server, if that is what is wanted, and connects.
-// stop undoes both. A server elsewhere need not be there yet.
+// stop undoes both.
 func (n *natsFlags) connect(data string, log *slog.Logger, told *events.Log) (conn *stream.Conn, stop func(), err error) {
 	cfg := n.client
 	cfg.Log, cfg.Events = log, told
@@ -167,7 +175,7 @@ func (n *natsFlags) connect(data string, log *slog.Logger, told *events.Log) (co
 		}
 		cfg.User, cfg.Pass, cfg.TLSCA, cfg.TLSCert, cfg.TLSKey = "", "", "", "", "" // within the process none are needed
 	}
-	cfg.Patient = cfg.Server == nil
+	cfg.Patient = n.patient && cfg.Server == nil
 	if conn, err = stream.Connect(cfg); err != nil {
 		stop()
 		return nil, func() {}, err

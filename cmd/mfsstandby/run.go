@@ -45,6 +45,7 @@ mfsstandby run --config /etc/mfs/mfsstandby.cfg                         # as the
 			r.nats = addNATSFlags(f)
 			r.stand = addFailoverFlags(f)
 			r.web = addWebFlags(f)
+			r.arch = addArchiveFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
 				r.data, r.console, r.log = *data, c, logs.logger(c)
@@ -68,12 +69,13 @@ type runner struct {
 	roles   *roleFlags
 	web     *webFlags
 	stand   *failoverFlags
+	arch    *archiveFlags
 	sample  bool
 	rate    *int
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.roles.check(r.clients.listen.text, r.src.cfg.Primary), r.web.check(), r.stand.validate()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.roles.check(r.clients.listen.text, r.src.cfg.Primary), r.web.check(), r.stand.validate(), r.arch.check()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {
@@ -133,7 +135,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTapper(tap)
-	if err := errors.Join(r.serveClients(r.clients, r.roles, r.src.cfg.Primary, s), r.rehearse(r.stock, s), r.serveWeb(r.web)); err != nil {
+	if err := errors.Join(r.keepHistory(r.arch, conn, uint64(*r.img.metaid)), r.serveClients(r.clients, r.roles, r.src.cfg.Primary, s), r.rehearse(r.stock, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	r.greet()

@@ -31,9 +31,10 @@ mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`
 			src := addSourceFlags(f, id)
 			nats := addNATSFlags(f)
 			page := addWebFlags(f)
+			arch := addArchiveFlags(f)
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(src.check(args), nats.check(), page.check()); err != nil {
+				if err := errors.Join(src.check(args), nats.check(), page.check(), arch.check()); err != nil {
 					return err
 				}
 				if !src.any(args) {
@@ -44,13 +45,13 @@ mfsstandby tap --base metadata.mfs.back changelog.*.mfs --nats nats://nats:4222`
 				}
 				d.data, d.console, d.log = *data, c, logs.logger(c)
 				d.reload = map[string]func(){"log-level": func() {}}
-				return runTap(ctx, d, src, nats, page, args)
+				return runTap(ctx, d, src, nats, page, arch, args)
 			}
 		},
 	}
 }
 
-func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, page *webFlags, files []string) error {
+func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, page *webFlags, arch *archiveFlags, files []string) error {
 	lock, err := d.begin()
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func runTap(ctx context.Context, d *daemon, src *sourceFlags, nats *natsFlags, p
 		return err
 	}
 	d.addTap(r)
-	if err := d.serveWeb(page); err != nil {
+	if err := errors.Join(d.keepHistory(arch, conn, uint64(*src.metaid)), d.serveWeb(page)); err != nil {
 		return err
 	}
 	return d.run(ctx)

@@ -274,7 +274,7 @@ func TestArchiveAfterAGap(t *testing.T) {
 	w.append(50)
 	w.base(200)
 	w.append(50)
-	if _, err := w.cluster.Trim(t.Context(), 1); err != nil {
+	if _, err := w.cluster.Trim(t.Context(), stream.Retention{Keep: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.mustArchive(dir, 250, stream.Retention{})

@@ -479,6 +479,7 @@ func (w *Archiver) prune() error {
 		}
 		w.a.files = keep
 		w.stale++
+		w.tell(nil)
 		w.event(slog.LevelInfo, events.Archived, fmt.Sprintf("base image %d was dropped from the archive, which begins at version %d", oldest.Version, next.Version), nil)
 	}
 }

@@ -251,39 +251,51 @@ func (c *Cluster) moveBase(ctx context.Context, v meta.Version, epoch Epoch, cha
 	return c.conn.harden("OBJ_" + c.bucket)
 }
 
-// Trim deletes all base images but the newest keep (at least one), and the
-// entries that only the deleted ones needed. It gives what was deleted.
-func (c *Cluster) Trim(ctx context.Context, keep int) ([]Base, error) {
-	bases, err := c.ListBases(ctx)
-	if err != nil {
-		return nil, err
-	}
-	old := len(bases) - max(keep, 1)
-	if old <= 0 {
-		return nil, nil
-	}
-	info, err := c.log.Info(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// First the images: entries without an image are of no use, but the other
-	// way round a replica would start and not get on.
-	for i, b := range bases[:old] {
-		if err := c.bases.Delete(ctx, baseName(b.Version)); err != nil {
-			return bases[:i], fmt.Errorf("deleting base image %d: %w", b.Version, err)
+// Trim deletes the oldest base images as long as limits say so, and the entries
+// that only they needed; of what is needed from version floor on, if that is not
+// 0, nothing. It gives what was deleted.
+func (c *Cluster) Trim(ctx context.Context, limits Retention, floor meta.Version) (deleted []Base, err error) {
+	for {
+		bases, err := c.ListBases(ctx)
+		if err != nil {
+			return deleted, err
+		}
+		info, err := c.log.Info(ctx)
+		if err != nil {
+			return deleted, err
+		}
+		bytes := int64(info.State.Bytes)
+		for i := range bases {
+			bytes += bases[i].Stored
+		}
+		if !limits.DropOldest(bases, time.Now(), bytes) || floor != 0 && bases[1].Version > floor {
+			return deleted, nil
+		}
+		// First the image: entries without an image are of no use, but the other
+		// way round a replica would start and not get on.
+		if err := c.bases.Delete(ctx, baseName(bases[0].Version)); err != nil {
+			return deleted, fmt.Errorf("deleting base image %d: %w", bases[0].Version, err)
+		}
+		deleted = append(deleted, bases[0])
+		if err := c.purge(ctx, info.State, bases[1]); err != nil {
+			return deleted, err
 		}
 	}
-	seq, err := c.seek(ctx, info.State, bases[old].Position())
+}
+
+// purge drops the entries before a base image.
+func (c *Cluster) purge(ctx context.Context, st jetstream.StreamState, oldest Base) error {
+	seq, err := c.seek(ctx, st, oldest.Position())
 	if errors.Is(err, ErrGap) {
-		return bases[:old], nil // they are gone already
+		return nil // they are gone already
 	}
 	if err != nil {
-		return bases[:old], err
+		return err
 	}
 	// The last message stays in any case: it says where the stream ends.
-	seq = min(seq, Seq(info.State.LastSeq))
+	seq = min(seq, Seq(st.LastSeq))
 	if err := c.log.Purge(ctx, jetstream.WithPurgeSequence(uint64(seq))); err != nil {
-		return bases[:old], fmt.Errorf("dropping entries before version %d: %w", bases[old].Version, err)
+		return fmt.Errorf("dropping entries before version %d: %w", oldest.Version, err)
 	}
-	return bases[:old], nil
+	return nil
 }

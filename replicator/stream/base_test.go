@@ -193,8 +193,8 @@ func TestTrim(t *testing.T) {
 		keep    int
 		deleted int
 		first   meta.Version
-	}{{9, 0, 100}, {4, 1, 200}, {4, 0, 200}, {2, 2, 400}, {0, 1, 500}} {
-		deleted, err := c.Trim(t.Context(), tc.keep)
+	}{{9, 0, 100}, {4, 1, 200}, {4, 0, 200}, {2, 2, 400}, {1, 1, 500}, {1, 0, 500}} {
+		deleted, err := c.Trim(t.Context(), Retention{Keep: tc.keep}, 0)
 		if err != nil || len(deleted) != tc.deleted {
 			t.Fatalf("keep %d: deleted %+v, %v; want %d", tc.keep, deleted, err, tc.deleted)
 		}

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/fence"
@@ -101,11 +102,12 @@ func (e *DivergedError) Is(target error) bool { return target == ErrDiverged }
 
 // RebaseError tells where the stream continues.
 type RebaseError struct {
-	Seq     Seq
-	Epoch   Epoch
-	At      meta.Version // version the reader is at
-	Base    meta.Version // version of the base image to load
-	Control Control
+	Seq      Seq
+	Epoch    Epoch
+	At       meta.Version // version the reader is at
+	Base     meta.Version // version of the base image to load
+	Control  Control
+	Received time.Time // when the epoch was opened
 }
 
 func (e *RebaseError) Error() string {

@@ -323,7 +323,7 @@ func (r *Reader) sameHistory(m *message, chain Chain) error {
 func (r *Reader) acceptControl(m *message) (*Batch, error) {
 	inside := r.pos.Epoch == 0 || r.pos.Epoch >= m.Epoch // of this epoch already
 	if m.Kind == fence.Rebase && (!inside || m.First > r.pos.Version) {
-		return nil, &RebaseError{Seq: m.Seq, Epoch: m.Epoch, At: r.pos.Version, Base: m.First, Control: m.control}
+		return nil, &RebaseError{Seq: m.Seq, Epoch: m.Epoch, At: r.pos.Version, Base: m.First, Control: m.control, Received: m.received}
 	}
 	if m.First != r.pos.Version {
 		return nil, nil // on the way to the position

@@ -11,6 +11,9 @@
 //	GET  /nodes   list of stream.Node
 //	POST /nodes/remove  RemoveRequest
 //	POST /rehearse  answers with lines of RehearseLine
+//	GET  /history         base images of the stream, and its end
+//	GET  /history/base    one of them
+//	GET  /history/entries entries from a position to the end
 package control
 
 import (
@@ -29,6 +32,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/stream"
 	"mfsstandby/standby/failover"
+	"mfsstandby/standby/history"
 	"mfsstandby/standby/image"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/promote"
@@ -56,6 +60,8 @@ type Server struct {
 	Rehearser *rehearse.Rehearser         // nil: there is no image here
 	Cache     int64                       // of temporary images, bytes
 	Logger    *slog.Logger
+	// History opens the stream; nil: there is none.
+	History func(context.Context) (history.Source, error)
 }
 
 // Run serves until ctx ends and the requests under way are cut off.
@@ -68,6 +74,9 @@ func (s *Server) Run(ctx context.Context) error {
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /export", s.export)
 	mux.HandleFunc("POST /verify", s.verify)
+	mux.HandleFunc("GET /history", s.historyIndex)
+	mux.HandleFunc("GET /history/base", s.historyBase)
+	mux.HandleFunc("GET /history/entries", s.historyEntries)
 	mux.HandleFunc("POST /promote", s.promote)
 	mux.HandleFunc("POST /demote", s.demote)
 	mux.HandleFunc("POST /failover", s.failover)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mfsstandby/replicator"
+	"mfsstandby/replicator/archive"
 	"mfsstandby/standby"
 	"mfsstandby/standby/failover"
 	"mfsstandby/standby/floating"
@@ -23,6 +24,7 @@ type Status struct {
 	Page      string             `json:"page,omitempty"` // URL of the status page
 	Tap       *replicator.Status `json:"tap,omitempty"`
 	Standby   *standby.Status    `json:"standby,omitempty"`
+	Archive   *archive.Status    `json:"archive,omitempty"`      // nil: nothing is archived
 	Clients   *Clients           `json:"clients,omitempty"`      // nil: none are served
 	Upstream  *upstream.Status   `json:"upstream,omitempty"`     // what is kept and served for metaloggers; nil: nothing
 	Cluster   *role.State        `json:"cluster_role,omitempty"` // what the process is to its cluster; nil: it cannot lead

@@ -117,17 +117,18 @@ func advance(ctx context.Context, img *image.Image, src Source, to meta.Version,
 // changes nothing.
 type applySource struct{ r Reader }
 
-func (s *applySource) Next(ctx context.Context) (apply.Batch, error) {
+func (s *applySource) Next(ctx context.Context, into *apply.Batch) error {
 	for {
 		b, err := s.r.Next(ctx)
 		if err != nil {
-			return apply.Batch{}, err
+			return err
 		}
 		if b.Control != nil {
 			continue
 		}
-		return apply.Batch{Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
-			Received: b.Received, Release: b.Release, Entries: b.Entries}, nil
+		*into = apply.Batch{Seq: uint64(b.End.Seq), Epoch: uint64(b.End.Epoch), Chain: chainBytes(b.End.Chain),
+			Received: b.Received, Release: b.Release, Entries: b.Entries}
+		return nil
 	}
 }
 

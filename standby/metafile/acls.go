@@ -165,7 +165,7 @@ func dumpACLs(d *dumper) error {
 }
 
 func compareACLs(c *comparer) error {
-	var seen [meta.ACLDefault + 1]idSet
+	var seen [meta.ACLDefault + 1]meta.IDSet
 	var rec aclRecord
 	for {
 		c.in.begin()
@@ -175,13 +175,13 @@ func compareACLs(c *comparer) error {
 		if err := c.in.aclEntries(&rec); err != nil {
 			return err
 		}
-		if !c.nodeIDs.has(uint64(rec.key.Inode)) {
+		if !c.nodeIDs.Has(uint64(rec.key.Inode)) {
 			continue
 		}
 		if rec.key.Type > meta.ACLDefault {
 			return c.in.failf("ACL of inode %d has the unknown type %d", rec.key.Inode, rec.key.Type)
 		}
-		seen[rec.key.Type].add(uint64(rec.key.Inode))
+		seen[rec.key.Type].Add(uint64(rec.key.Inode))
 		if image, ok := c.st.ACLs.Get(rec.key); !ok {
 			c.missing("PACL", aclKeyText(rec.key), rec.acl)
 		} else {
@@ -189,7 +189,7 @@ func compareACLs(c *comparer) error {
 		}
 	}
 	for key, a := range c.st.ACLs.Scan(meta.ACLKey{}) {
-		if int(key.Type) >= len(seen) || !seen[key.Type].has(uint64(key.Inode)) {
+		if int(key.Type) >= len(seen) || !seen[key.Type].Has(uint64(key.Inode)) {
 			c.extra("PACL", aclKeyText(key), key.Inode, a)
 		}
 	}

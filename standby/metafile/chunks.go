@@ -136,14 +136,14 @@ const copyLock = 120
 
 func compareChunks(c *comparer) error {
 	c.scalar("CHNK", "next chunk", c.in.u64(), uint64(c.st.NextChunk))
-	var seen idSet
+	var seen meta.IDSet
 	for {
 		c.in.begin()
 		id, chunk, _, ok := c.in.readChunk()
 		if !ok {
 			break
 		}
-		seen.add(uint64(id))
+		seen.Add(uint64(id))
 		c.in.classPairs(nil)
 		image, ok := c.st.Chunks.Get(id)
 		if !ok {
@@ -162,7 +162,7 @@ func compareChunks(c *comparer) error {
 		}
 	}
 	for id, chunk := range c.st.Chunks.Scan(0) {
-		if !seen.has(uint64(id)) {
+		if !seen.Has(uint64(id)) {
 			c.extra("CHNK", chunkKey(id), 0, chunk)
 		}
 	}

@@ -70,8 +70,8 @@ type comparer struct {
 	report func(Difference)
 	count  int
 
-	nodeIDs idSet                     // of the file
-	known   map[meta.SessionID]*idSet // the file's sessions, and what they have open
+	nodeIDs meta.IDSet                     // of the file
+	known   map[meta.SessionID]*meta.IDSet // the file's sessions, and what they have open
 }
 
 // Compare tells how the metadata file r and st differ, record by record, and
@@ -82,7 +82,7 @@ type comparer struct {
 func Compare(r io.Reader, st *meta.State, opt CompareOptions, report func(Difference)) (int, error) {
 	c := &comparer{
 		in: newInput(r, opt.Name, opt.Size, opt.Progress), st: st, opt: opt, report: report,
-		known: map[meta.SessionID]*idSet{},
+		known: map[meta.SessionID]*meta.IDSet{},
 	}
 	h, err := c.in.readHead()
 	if err != nil {

@@ -114,7 +114,7 @@ func (l *loader) detachedEdge(rec *edgeRecord) error {
 	default:
 		return l.in.failf("inode %d (%q) has no directory, but is neither in trash nor sustained (type %d)", rec.child, rec.name, n.Type)
 	}
-	if !l.detached.add(uint64(rec.child)) {
+	if !l.detached.Add(uint64(rec.child)) {
 		return l.in.failf("inode %d is twice in trash or sustained", rec.child)
 	}
 	l.attached++
@@ -175,7 +175,7 @@ func (e *edgeLoader) enterDir(rec *edgeRecord) (int32, error) {
 	}
 	i, ok := e.dirs.index[rec.parent]
 	switch {
-	case !ok && e.nodeIDs.has(uint64(rec.parent)):
+	case !ok && e.nodeIDs.Has(uint64(rec.parent)):
 		return 0, e.in.failf("edge %d/%q: the parent is no directory", rec.parent, rec.name)
 	case !ok:
 		return 0, e.in.failf("edge %d/%q: the parent does not exist", rec.parent, rec.name)

@@ -13,8 +13,8 @@ type edgeComparer struct {
 	*comparer
 	root, other []meta.Edge // names in the file of the root and of the directory being read
 	parent      meta.Inode  // that directory, 0 is none
-	dirs        idSet       // directories that have been compared
-	detached    idSet       // trash and sustained entries of the file
+	dirs        meta.IDSet  // directories that have been compared
+	detached    meta.IDSet  // trash and sustained entries of the file
 }
 
 func compareEdges(c *comparer) error {
@@ -58,7 +58,7 @@ func (e *edgeComparer) flush() {
 }
 
 func (e *edgeComparer) detachedEdge(rec *edgeRecord) {
-	e.detached.add(uint64(rec.child))
+	e.detached.Add(uint64(rec.child))
 	file := meta.Detached{EdgeID: rec.id, Path: string(rec.name)}
 	image, ok := e.st.Detached.Get(rec.child)
 	if !ok {
@@ -73,7 +73,7 @@ func (e *edgeComparer) detachedEdge(rec *edgeRecord) {
 
 // directory compares the names of one directory.
 func (e *edgeComparer) directory(parent meta.Inode, file []meta.Edge) {
-	e.dirs.add(uint64(parent))
+	e.dirs.Add(uint64(parent))
 	image := e.st.Edges.List(parent)
 	same := func(a, b meta.Edge) bool { return a.Child == b.Child && a.ID == b.ID && bytes.Equal(a.Name, b.Name) }
 	if slices.EqualFunc(file, image, same) {
@@ -128,7 +128,7 @@ func (e *edgeComparer) edgeDiffers(parent meta.Inode, name []byte, field, file, 
 // extras reports what only the State has.
 func (e *edgeComparer) extras() {
 	for parent, list := range e.st.Edges.Scan() {
-		if e.dirs.has(uint64(parent)) {
+		if e.dirs.Has(uint64(parent)) {
 			continue
 		}
 		for _, m := range list {
@@ -138,7 +138,7 @@ func (e *edgeComparer) extras() {
 	for kind, buckets := range map[meta.Type]uint32{meta.TypeTrash: meta.TrashBuckets, meta.TypeSustained: meta.SustainedBuckets} {
 		for b := range buckets {
 			for _, ino := range e.st.Detached.Bucket(kind, b) {
-				if !e.detached.has(uint64(ino)) {
+				if !e.detached.Has(uint64(ino)) {
 					d, _ := e.st.Detached.Get(ino)
 					e.extra("EDGE", "detached "+inodeKey(ino), ino, d)
 				}

@@ -37,9 +37,9 @@ func (l *loader) free() error {
 		switch {
 		case f.Inode == 0:
 			return l.in.failf("inode 0 cannot be free")
-		case l.nodeIDs.has(uint64(f.Inode)):
+		case l.nodeIDs.Has(uint64(f.Inode)):
 			return l.in.failf("inode %d waits to be used again, but a node has it", f.Inode)
-		case !l.freed.add(uint64(f.Inode)):
+		case !l.freed.Add(uint64(f.Inode)):
 			return l.in.failf("inode %d waits twice to be used again", f.Inode)
 		}
 		l.st.Inodes.Reserve(f.Inode)

@@ -23,9 +23,9 @@ type loader struct {
 	in *input
 	st *meta.State
 
-	nodeIDs  idSet // inodes of section NODE
-	detached idSet // those of them that have a trash or sustained entry
-	freed    idSet // inodes of section FREE
+	nodeIDs  meta.IDSet // inodes of section NODE
+	detached meta.IDSet // those of them that have a trash or sustained entry
+	freed    meta.IDSet // inodes of section FREE
 	dirs     dirTree
 	refs     refCounts
 	class    [meta.MaxClasses]classUse
@@ -126,7 +126,7 @@ func (l *loader) finish() error {
 // orphan names a node that no directory leads to.
 func (l *loader) orphan() error {
 	for ino, n := range l.st.Nodes.Scan(0) {
-		named := n.Links > 0 || l.detached.has(uint64(ino))
+		named := n.Links > 0 || l.detached.Has(uint64(ino))
 		if i, dir := l.dirs.index[ino]; dir {
 			named = l.dirs.nodes[i].parent >= 0 || ino == meta.Root
 		}

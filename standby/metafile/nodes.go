@@ -158,7 +158,7 @@ func (l *loader) checkNode(rec *nodeRecord) error {
 	if rec.inode == 0 {
 		return l.in.failf("inode 0")
 	}
-	if !l.nodeIDs.add(uint64(rec.inode)) {
+	if !l.nodeIDs.Add(uint64(rec.inode)) {
 		return l.in.failf("node %d comes twice", rec.inode)
 	}
 	if !n.Type.IsFile() && n.Type != meta.TypeDir {
@@ -412,7 +412,7 @@ func compareNodes(c *comparer) error {
 		if !c.in.readNode(&rec) {
 			break
 		}
-		c.nodeIDs.add(uint64(rec.inode))
+		c.nodeIDs.Add(uint64(rec.inode))
 		image, ok := c.st.Nodes.Get(rec.inode)
 		if !ok {
 			c.missing("NODE", inodeKey(rec.inode), rec.node)
@@ -423,7 +423,7 @@ func compareNodes(c *comparer) error {
 		}
 	}
 	for ino, n := range c.st.Nodes.Scan(0) {
-		if !c.nodeIDs.has(uint64(ino)) {
+		if !c.nodeIDs.Has(uint64(ino)) {
 			c.extra("NODE", inodeKey(ino), ino, n)
 		}
 	}

@@ -93,9 +93,9 @@ func compareOpen(c *comparer) error {
 // opened compares an open file of the file.
 func (c *comparer) opened(s meta.SessionID, ino meta.Inode) {
 	if c.known[s] == nil {
-		c.known[s] = &idSet{}
+		c.known[s] = &meta.IDSet{}
 	}
-	c.known[s].add(uint64(ino))
+	c.known[s].Add(uint64(ino))
 	if !c.st.Open.Has(s, ino) {
 		c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: "open", Image: absent})
 	}
@@ -108,7 +108,7 @@ func (c *comparer) closed() {
 		if stored && seen == nil {
 			continue // of a session that was closed: compareSessions
 		}
-		if seen == nil || !seen.has(uint64(ino)) {
+		if seen == nil || !seen.Has(uint64(ino)) {
 			c.differ(Difference{Table: "OPEN", Key: fmt.Sprintf("session %d inode %d", s, ino), Path: c.path(ino), File: absent, Image: "open"})
 		}
 	}

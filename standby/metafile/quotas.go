@@ -125,7 +125,7 @@ func dumpQuotas(d *dumper) error {
 }
 
 func compareQuotas(c *comparer) error {
-	var seen idSet
+	var seen meta.IDSet
 	for left := c.in.u32(); left > 0; left-- {
 		c.in.begin()
 		ino, q, ok := c.in.readQuota()
@@ -135,7 +135,7 @@ func compareQuotas(c *comparer) error {
 		if ino == 0 && c.modern() {
 			continue
 		}
-		seen.add(uint64(ino))
+		seen.Add(uint64(ino))
 		if image, ok := c.st.Quotas.Get(ino); !ok {
 			c.missing("QUOT", inodeKey(ino), q)
 		} else if image != q {
@@ -143,7 +143,7 @@ func compareQuotas(c *comparer) error {
 		}
 	}
 	for ino, q := range c.st.Quotas.Scan(0) {
-		if !seen.has(uint64(ino)) {
+		if !seen.Has(uint64(ino)) {
 			c.extra("QUOT", inodeKey(ino), ino, q)
 		}
 	}

@@ -34,7 +34,7 @@ func (in *input) readServer() (key meta.Server, info meta.ServerInfo, ok bool) {
 }
 
 func (l *loader) servers() error {
-	var ids idSet
+	var ids meta.IDSet
 	for left := l.in.u32(); left > 0; left-- {
 		l.begin()
 		key, info, ok := l.in.readServer()
@@ -44,7 +44,7 @@ func (l *loader) servers() error {
 		if _, twice := l.st.Servers.Get(key); twice {
 			return l.in.failf("chunkserver %s comes twice", serverText(key))
 		}
-		if info.ID != 0 && !ids.add(uint64(info.ID)) {
+		if info.ID != 0 && !ids.Add(uint64(info.ID)) {
 			return l.in.failf("chunkserver %s has id %d, which another one has already", serverText(key), info.ID)
 		}
 		l.st.Servers.Insert(key, info)

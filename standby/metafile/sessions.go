@@ -238,7 +238,7 @@ func compareSessions(c *comparer) error {
 		if c.modern() && c.in.version < sessionGroups {
 			changelog.ModernSession(&rec.session)
 		}
-		c.known[rec.id] = &idSet{}
+		c.known[rec.id] = &meta.IDSet{}
 		key := fmt.Sprintf("session %d", rec.id)
 		image, ok := c.st.Sessions.Get(rec.id)
 		if !ok {

@@ -126,7 +126,7 @@ func dumpXattrs(d *dumper) error {
 }
 
 func compareXattrs(c *comparer) error {
-	var seen idSet
+	var seen meta.IDSet
 	var rec xattrRecord
 	var names []string // of inode, in the file
 	var inode meta.Inode
@@ -140,14 +140,14 @@ func compareXattrs(c *comparer) error {
 		if !more {
 			break
 		}
-		if !c.nodeIDs.has(uint64(rec.inode)) {
+		if !c.nodeIDs.Has(uint64(rec.inode)) {
 			if err := c.in.skip(uint64(rec.nameLen) + uint64(rec.valueLen)); err != nil {
 				return err
 			}
 			continue
 		}
 		if inode == 0 {
-			if !seen.add(uint64(rec.inode)) {
+			if !seen.Add(uint64(rec.inode)) {
 				return c.in.failf("the attributes of inode %d do not stand together", rec.inode)
 			}
 			inode, names = rec.inode, names[:0]
@@ -160,7 +160,7 @@ func compareXattrs(c *comparer) error {
 		c.attribute(inode, name, value)
 	}
 	for ino, list := range c.st.Xattrs.Scan() {
-		if !seen.has(uint64(ino)) {
+		if !seen.Has(uint64(ino)) {
 			c.extra("XATR", inodeKey(ino), ino, list)
 		}
 	}

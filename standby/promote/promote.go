@@ -160,6 +160,9 @@ func (n *Node) Role() role.State {
 // observe brings the role of a follower up to date with what its standby does.
 func (n *Node) observe() {
 	want := n.cfg.Standby.Status().State
+	if want == standby.Delayed {
+		want = standby.InSync // a promotion applies what waits
+	}
 	for range 2 { // from stopped to in sync there are two steps
 		var e role.Event
 		switch now := n.role.Now().Role; {
@@ -274,7 +277,7 @@ func (n *Node) awaitSync(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		switch st := n.cfg.Standby.Status(); st.State {
-		case standby.InSync, standby.CatchingUp:
+		case standby.InSync, standby.Delayed, standby.CatchingUp:
 			return nil
 		case standby.Stopped:
 			return errors.New(st.Error)

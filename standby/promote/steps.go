@@ -328,6 +328,7 @@ func (r *run) finish(ctx context.Context) error {
 // drain applies the stream to its end.
 func (r *run) drain(ctx context.Context) (string, error) {
 	end, at := r.writer.End().Version, meta.Version(0)
+	r.cfg.Standby.Hurry(end)
 	err := r.cfg.Standby.Reach(ctx, end, func(v meta.Version) {
 		if at == 0 {
 			at = v

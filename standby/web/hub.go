@@ -218,7 +218,7 @@ func ready(st *control.Status) (bool, string) {
 
 func standbyReady(s *standby.Status) error {
 	switch {
-	case (s.State == standby.InSync || s.State == standby.Leading) && s.Image != 0:
+	case (s.State == standby.InSync || s.State == standby.Delayed || s.State == standby.Leading) && s.Image != 0:
 		return nil
 	case s.Error != "":
 		return fmt.Errorf("%s: %s", s.State, s.Error)

@@ -181,7 +181,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-var states = []standby.State{standby.Waiting, standby.Loading, standby.CatchingUp, standby.InSync, standby.Leading, standby.Stopped}
+var states = []standby.State{standby.Waiting, standby.Loading, standby.CatchingUp, standby.InSync, standby.Delayed, standby.Leading, standby.Stopped}
 
 func (s sink) standby(st *standby.Status) {
 	for _, state := range states {

@@ -2,36 +2,7 @@ package metafile
 
 import "mfsstandby/changelog/meta"
 
-const (
-	pageIDs  = 1 << 12 // numbers in a page of an idSet
-	pageRefs = 1 << 7  // chunks in a page of refCounts
-)
-
-// idSet is a set of numbers that are mostly dense: a bit for each.
-type idSet struct {
-	pages map[uint64]*[pageIDs / 64]uint64
-}
-
-// add puts id into the set and tells whether it was missing.
-func (s *idSet) add(id uint64) bool {
-	page := s.pages[id/pageIDs]
-	if page == nil {
-		if s.pages == nil {
-			s.pages = map[uint64]*[pageIDs / 64]uint64{}
-		}
-		page = new([pageIDs / 64]uint64)
-		s.pages[id/pageIDs] = page
-	}
-	word, bit := &page[id%pageIDs/64], uint64(1)<<(id%64)
-	missing := *word&bit == 0
-	*word |= bit
-	return missing
-}
-
-func (s *idSet) has(id uint64) bool {
-	page := s.pages[id/pageIDs]
-	return page != nil && page[id%pageIDs/64]&(1<<(id%64)) != 0
-}
+const pageRefs = 1 << 7 // chunks in a page of refCounts
 
 // refCounts counts the references to each chunk and remembers which chunks
 // were seen: half a byte each, as nearly all chunks belong to one file.
