@@ -526,7 +526,7 @@ func (s *Standby) apply(ctx context.Context) error {
 
 func (s *Standby) applied(b *apply.Batch, pos image.Position) {
 	s.done.Add(uint64(len(b.Entries)))
-	took := time.Since(b.Received)
+	took := max(time.Since(b.Received)-s.cfg.Delay, 0)
 	s.took.add(took, len(b.Entries))
 	if s.cfg.Applied != nil {
 		s.cfg.Applied(took, len(b.Entries))

@@ -91,6 +91,7 @@ func (d *daemon) keepHistory(a *archiveFlags, conn *stream.Conn, id uint64) erro
 		return err
 	}
 	d.parts = append(d.parts, part{"archive", w.Run})
+	d.archiver = w
 	others := d.status
 	d.status = func(st *control.Status) {
 		now := w.Status()

@@ -22,6 +22,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"replicator/events", []string{module, "github.com/nats-io", "github.com/dgraph-io", "net"}},
 		{"replicator/tap", []string{module + "standby", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"replicator/stream", []string{module + "standby", module + "replicator/tap", "github.com/dgraph-io"}},
+		{"replicator/archive", []string{module + "standby", module + "replicator/tap", "github.com/dgraph-io"}},
 		{"replicator", []string{module + "standby", module + "bench", "github.com/dgraph-io"}},
 		{"standby/image", []string{module + "replicator", module + "standby/apply", "github.com/nats-io"}},
 		{"standby/metafile", []string{module + "replicator", module + "standby/image", "github.com/nats-io", "github.com/dgraph-io"}},
@@ -35,6 +36,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{"standby/locate", []string{module + "standby", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io", "github.com/dgraph-io"}},
 		{"standby", []string{module + "bench", module + "standby/control", module + "standby/web"}},
 		{"standby/upstream", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/web", module + "standby/leader", module + "standby/promote"}},
+		{"standby/history", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/promote", module + "standby/web"}},
 		{"standby/web", []string{module + "bench", module + "standby/server"}},
 		{"standby/leader", []string{module + "bench", module + "standby/server", module + "standby/control", module + "standby/apply", module + "standby/metafile", module + "replicator/tap", module + "replicator/stream", "github.com/nats-io"}},
 	} {

@@ -143,6 +143,12 @@ func printStatus(w io.Writer, st *control.Status, now time.Time) error {
 			events = append(events, event{e.Time, "standby", e.Text})
 		}
 	}
+	if a := st.Archive; a != nil {
+		row("archive", "%s: versions %d to %d, %d base images, %s", a.Dir, a.Oldest, a.Version, a.Bases, formatSize(a.Bytes))
+		if a.Error != "" {
+			row("archive error", "%s", a.Error)
+		}
+	}
 	if c := st.Clients; c != nil {
 		row("clients", "%d connections of %d sessions, %d packets received", c.Connections, c.Connected, c.Packets)
 	}
@@ -217,7 +223,11 @@ func printTap(row func(string, string, ...any), s *replicator.Status, now time.T
 }
 
 func printStandby(row func(string, string, ...any), s *standby.Status) {
-	row("standby", "%s", s.State)
+	state := string(s.State)
+	if s.Delay > 0 {
+		state += fmt.Sprintf(", to stay %s behind", span(time.Duration(s.Delay*float64(time.Second))))
+	}
+	row("standby", "%s", state)
 	if s.MetaID != "" {
 		row("image of cluster", "%s, epoch %d", s.MetaID, s.Epoch)
 	}

@@ -111,8 +111,26 @@ func (d *daemon) tellTap(status func() replicator.Status) {
 func (d *daemon) sourceEnded(ctx context.Context, r *replicator.Replicator) error {
 	d.log.Info("the source has ended", "version", r.Status().Published)
 	err := d.applied(ctx, r.Status().Published)
+	d.archived(ctx, r.Status().Published)
 	d.end()
 	return err
+}
+
+// archived waits until the archive, if there is one, has what is before a version,
+// or will have it when it ends.
+func (d *daemon) archived(ctx context.Context, v meta.Version) {
+	if d.archiver == nil {
+		return
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for d.archiver.Status().Read < v {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // applied waits until the standby, if there is one, is at a version.

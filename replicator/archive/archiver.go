@@ -48,7 +48,8 @@ type Archiver struct {
 // Status tells how far an archive is.
 type Status struct {
 	Dir     string       `json:"dir"`
-	Version meta.Version `json:"version"` // of the next entry to archive
+	Version meta.Version `json:"version"`      // of the next entry to archive
+	Read    meta.Version `json:"read_version"` // of the next entry to read; those before wait at most
 	Oldest  meta.Version `json:"oldest_version"`
 	Bases   int          `json:"base_images"`
 	Bytes   int64        `json:"bytes"`
@@ -118,6 +119,7 @@ func (w *Archiver) tell(err error) {
 		st.Error = err.Error()
 	}
 	w.mu.Lock()
+	st.Read = w.status.Read
 	w.status = st
 	w.mu.Unlock()
 }
@@ -351,6 +353,7 @@ func (w *Archiver) writeIndex() error {
 func (w *Archiver) copyEntries(ctx context.Context) error {
 	r := w.cluster.Reader(w.pos, stream.ReaderConfig{})
 	defer r.Close()
+	w.tellRead()
 	var looked time.Time
 	for {
 		if time.Since(looked) > min(w.cfg.Every, lookEvery) {
@@ -370,6 +373,7 @@ func (w *Archiver) copyEntries(ctx context.Context) error {
 			if err := w.take(b); err != nil {
 				return err
 			}
+			w.tellRead()
 		}
 		if len(w.wait.text) > 0 && time.Since(w.wait.since) >= w.cfg.Every {
 			if err := w.flush(); err != nil {
@@ -377,6 +381,12 @@ func (w *Archiver) copyEntries(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+func (w *Archiver) tellRead() {
+	w.mu.Lock()
+	w.status.Read = w.pos.Version
+	w.mu.Unlock()
 }
 
 // next waits for a batch until something else is to be done; then it is nil.

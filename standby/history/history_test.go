@@ -158,7 +158,6 @@ func TestDiff(t *testing.T) {
 	kinds := map[string]int{}
 	for seed := range uint64(4) {
 		w := newWorld(t, 10+seed, 600)
-		w.bases = []meta.Version{150, 400}
 		src := w.source(t)
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		for range 4 {
@@ -282,7 +281,7 @@ func TestLog(t *testing.T) {
 			}
 			told += len(want)
 			if !slices.Equal(got, want) {
-				t.Errorf("seed %d, %s: entries %v, want %v", seed, path, got, want)
+				t.Errorf("seed %d, %s: entries %v, want %v; %s", seed, path, got, want, w.between(got, want))
 			}
 		}
 		for ino := meta.Inode(1); ino < 30; ino++ {
@@ -297,13 +296,23 @@ func TestLog(t *testing.T) {
 			}
 			told += len(want)
 			if !slices.Equal(got, want) {
-				t.Errorf("seed %d, inode %d: entries %v, want %v", seed, ino, got, want)
+				t.Errorf("seed %d, inode %d: entries %v, want %v; %s", seed, ino, got, want, w.between(got, want))
 			}
 		}
 	}
 	if told < 500 {
 		t.Errorf("only %d entries were told: the test is too small", told)
 	}
+}
+
+// between shows the entries that only one of two lists has.
+func (w *world) between(a, b []meta.Version) (text string) {
+	for i, e := range w.entries {
+		if slices.Contains(a, e.Version) != slices.Contains(b, e.Version) {
+			text += fmt.Sprintf("%d: %s; ", e.Version, w.entries[i].Text)
+		}
+	}
+	return text
 }
 
 // names1 tells whether an entry names a node in a way that is told in any case.
