@@ -422,7 +422,7 @@ func (w *watcher) concerns(op changelog.Op) (matters, named bool) {
 	case *changelog.Length:
 		return data(op.Inode)
 	case *changelog.AppendChunks:
-		return data(op.Inode)
+		return is(op.Inode) || is(op.Source), is(op.Inode) // it reads the source, whose atime changes
 	case *changelog.Repair:
 		return data(op.Inode)
 	case *changelog.Rollback:
