@@ -98,7 +98,7 @@ func TestCompareCommand(t *testing.T) {
 		t.Errorf("compare printed %q", out)
 	}
 	next := firstVersion + 1500
-	own := fmt.Sprintf("%d: 1700000000|CREATE(1,only%%20here,1,420,18,1000,1001,0):999999\n%d: 17000", next, next+1)
+	own := fmt.Sprintf("%d: 1700000000|CREATE(1,only here,1,420,18,1000,1001,0):999999\n%d: 17000", next, next+1)
 	write(filepath.Join(old, "changelog.0.mfs"), strings.Join(lines[1000:1500], ""), own)
 	save := filepath.Join(dir, "lost.mfs")
 	status, out, errs := cli(t, "compare", old, "--data", data, "--save", save)

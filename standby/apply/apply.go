@@ -330,10 +330,13 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 		if err := changelog.SetRelease(st, meta.ParseRelease(p.batch.Release), pos.Time); err != nil {
 			return pos, err
 		}
+		from, whole := pos.Version, true
 		for _, e := range part {
+			if until != 0 && pos.Version >= until {
+				whole = false
+				break
+			}
 			switch {
-			case until != 0 && pos.Version >= until:
-				return pos, nil
 			case e.Version < pos.Version:
 				continue // applied before: the batch began earlier
 			case e.Version > pos.Version:
@@ -349,12 +352,15 @@ func (a *Applier) applySlice(p *parsed, part []changelog.Entry, last bool, until
 			pos.Time = e.Time
 			a.entries.Add(1)
 		}
+		if !whole && pos.Version == from {
+			return pos, nil
+		}
 		pos.Epoch, pos.Seq = p.batch.Epoch, p.batch.Seq
 		if p.batch.Release != "" {
 			pos.Release = p.batch.Release
 		}
 		pos.Chain = [16]byte{} // known only where a batch ends
-		if last {
+		if last && whole {
 			pos.Chain = p.batch.Chain
 		}
 		return pos, nil

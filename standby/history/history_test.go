@@ -71,6 +71,10 @@ func TestBuild(t *testing.T) {
 		}
 		w.wantState(t, v, view.State())
 		view.Close()
+		epoch, chain := src.lines[0].at(v)
+		if pos := positionOf(img); pos.Version != v || !pos.Chain.IsZero() && pos.Chain != chain || pos.Epoch > epoch || pos.Epoch == 0 {
+			t.Errorf("the image of version %d says that it is at %+v, want epoch %d and chain %v, or none", v, pos, epoch, chain)
+		}
 		if err := img.Close(); err != nil {
 			t.Fatal(err)
 		}
