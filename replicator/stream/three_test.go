@@ -232,7 +232,7 @@ func TestAloneBefore(t *testing.T) {
 	if _, err := cl.PutBase(t.Context(), Base{Version: 201, Epoch: w.End().Epoch, Release: "3.0.117"}, strings.NewReader("image")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cl.Trim(t.Context(), 1); err != nil {
+	if _, err := cl.Trim(t.Context(), Retention{Keep: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
 	want, err := cl.End(t.Context())
