@@ -20,8 +20,11 @@ func compareCommand() command {
 		about: `Compares the entries in the data directory of a mfsmaster that was replaced, or of a mfsstandby that
 does not run, with the stream, by version and text. It tells whether the directory holds entries that
 nobody else has, lists them by version, time, path and user, and saves them to a file: the lost tail.
-Nothing is merged, and nothing in DIR is changed. A directory that was restored from an older dump is
-recognised as another history.
+Nothing is merged. A directory that was restored from an older dump is recognised as another history.
+
+The files of a mfsmaster are only read. A mfsstandby's are opened as when it starts: its NATS store
+recovers, and half a record at the end of its spool is cut off; of entries that it wrote in full none is
+lost. To keep such a directory as it was left, compare a copy.
 
 Exit status: 0 nothing is lost, 1 there are such entries, or failed.`,
 		examples: `mfsstandby compare /mnt/old-master/var/lib/mfs
@@ -29,7 +32,7 @@ mfsstandby compare /mnt/old-leader/var/lib/mfsstandby --nats nats://standby:4222
 mfsstandby compare /mnt/old-master/var/lib/mfs --archive /backup/mfs --save lost.mfs --json`,
 		setup: func(f *pflag.FlagSet) runFunc {
 			h := addHistoryFlags(f)
-			save := f.String("save", "", "file for the lost entries, as lines of a changelog file (default: lost-VERSION.mfs here); it must not be there")
+			save := f.String("save", "", "file for the lost entries, as lines of a changelog file (default: lost-DATE-TIME.mfs here); it must not be there")
 			asJSON := f.Bool("json", false, "print all of it, for programs")
 			return func(ctx context.Context, c *console, args []string) error {
 				if len(args) != 1 {

@@ -63,7 +63,7 @@ type daemon struct {
 	stands    *failover.Failover
 	floating  *floating.Keeper    // nil: the role follows no address
 	rehearser *rehearse.Rehearser // nil: there is no image
-	archiver  *archive.Archiver    // nil: nothing is archived
+	archiver  *archive.Archiver   // nil: nothing is archived
 }
 
 // part runs until its context ends. One that ends with an error ends all.
