@@ -87,6 +87,7 @@ type world struct {
 	*testing.T
 	dir    string
 	base   []byte
+	delay  time.Duration // how far the standby stays behind
 	conn   *stream.Conn
 	cl     *stream.Cluster
 	stand  *standby.Standby
@@ -165,7 +166,7 @@ func (w *world) start() {
 	w.Helper()
 	var err error
 	w.server, w.tap = &fakeServer{}, &fakeTap{follows: true, heard: Heard{Source: "primary", Next: first, At: time.Now()}}
-	if w.stand, err = standby.New(standby.Config{Dir: w.dir, Cache: image.MinCache, MetaID: metaID, Logger: quiet}, w.conn); err != nil {
+	if w.stand, err = standby.New(standby.Config{Dir: w.dir, Cache: image.MinCache, MetaID: metaID, Delay: w.delay, Logger: quiet}, w.conn); err != nil {
 		w.Fatal(err)
 	}
 	if w.node, err = New(Config{Dir: w.dir, Standby: w.stand, Server: w.server, Tap: w.tap, Who: "me", Logger: quiet}); err != nil {
@@ -381,9 +382,17 @@ func TestKilledAfterAStep(t *testing.T) {
 }
 
 // What the dead primary had written down and not sent goes through the stream;
-// what could not be read of it is said.
+// what could not be read of it is said. None of it waits, if the standby stays
+// behind on purpose.
 func TestDrainFiles(t *testing.T) {
+	for _, delay := range []time.Duration{0, time.Hour} {
+		t.Run(delay.String(), func(t *testing.T) { testDrainFiles(t, delay) })
+	}
+}
+
+func testDrainFiles(t *testing.T, delay time.Duration) {
 	w := newWorld(t)
+	w.delay = delay
 	w.fill(2)
 	w.start()
 	w.waitRole(role.InSync)

@@ -367,6 +367,7 @@ func (r *run) drainFiles(ctx context.Context) (string, error) {
 		return "", err
 	}
 	end := r.writer.End().Version
+	r.cfg.Standby.Hurry(end)
 	if err := r.cfg.Standby.Reach(ctx, end, nil); err != nil {
 		return "", err
 	}
