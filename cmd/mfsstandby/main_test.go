@@ -87,7 +87,7 @@ func TestUsageErrors(t *testing.T) {
 		{"verify", "one metadata file or --primary"},
 		{"verify a --primary b", "one metadata file or --primary"},
 		{"replay", "takes changelog files"},
-		{"restore", "needs -m METADATA and -o OUT"},
+		{"restore", "or -m METADATA and -o OUT"},
 		{"sample", "needs --dir"},
 		{"sample --dir x --rate -1", "rate of -1"},
 		{"standby", "needs --nats URL"},

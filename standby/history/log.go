@@ -205,7 +205,7 @@ func splitPath(path string) ([]string, error) {
 		switch {
 		case part == "" || part == ".":
 		case part == "..":
-			return nil, fmt.Errorf("%q: write the path without ..", path)
+			return nil, fmt.Errorf("%q has .. in it: write the path without", path)
 		case len(part) > meta.MaxName:
 			return nil, fmt.Errorf("a name of %d bytes in the path is too long", len(part))
 		default:
