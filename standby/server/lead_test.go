@@ -264,7 +264,7 @@ func TestRepair(t *testing.T) {
 func TestManySessionsComeBack(t *testing.T) {
 	const count = 100
 	f := newFixture(t, everyone)
-	m, end := f.lead()
+	_, end := f.lead()
 	clients := make([]*client, count)
 	files := make([]meta.Inode, count)
 	create := func(c *client, name string) meta.Inode {
@@ -345,7 +345,7 @@ func TestManySessionsComeBack(t *testing.T) {
 	}
 	is("before", count+1)
 	end()
-	m, _ = f.lead()
+	m, _ := f.lead()
 	for i, c := range clients {
 		n, st := f.again(c)
 		if st != meta.OK {
