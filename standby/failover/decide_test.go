@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,10 +117,11 @@ func TestOneComesFirst(t *testing.T) {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		alive := true
+		var alive atomic.Bool
+		alive.Store(true)
 		h := &Health{Address: "x", Every: testAfter / 8, Limit: testAfter / 2, Log: slog.New(slog.DiscardHandler)}
 		h.dial = func(ctx context.Context) error {
-			if alive {
+			if alive.Load() {
 				return nil
 			}
 			<-ctx.Done()
@@ -134,7 +136,7 @@ func TestHealth(t *testing.T) {
 		if at, how := h.Seen(); time.Since(at) > h.Every || how == "" {
 			t.Errorf("seen %v ago, %q", time.Since(at), how)
 		}
-		alive = false
+		alive.Store(false)
 		died := time.Now()
 		time.Sleep(10 * time.Second)
 		if at, _ := h.Seen(); at.After(died) {
