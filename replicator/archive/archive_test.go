@@ -442,7 +442,13 @@ func TestCrashAtEveryStep(t *testing.T) {
 		if ended = err == nil && calls < n; ended && n < 20 {
 			t.Fatalf("only %d steps", calls)
 		}
-		w.mustArchive(dir, 160, stream.Retention{})
+		next := w.archiver(dir, stream.Retention{Keep: 1})
+		if err := next.begin(t.Context()); err != nil && !errors.Is(err, errNoBase) {
+			t.Fatal(err)
+		}
+		if err := w.archive(next, 160); err != nil {
+			t.Fatal(err)
+		}
 		bases := must(open(t, dir).Bases(t.Context()))
 		first := bases[0].Version
 		wantSpans(t, dir, Span{1, first, 160, len(bases)})

@@ -206,6 +206,9 @@ func (w *Archiver) begin(ctx context.Context) error {
 	if err := w.setAside(); err != nil {
 		return err
 	}
+	if err := w.prune(); err != nil {
+		return err
+	}
 	if len(w.a.files) == 0 {
 		return w.startAt(ctx, func(stream.Base) bool { return true })
 	}
@@ -351,8 +354,8 @@ func (w *Archiver) writeIndex() error {
 
 // copyEntries copies what the stream gives until that is an error.
 func (w *Archiver) copyEntries(ctx context.Context) error {
-	r := w.cluster.Reader(w.pos, stream.ReaderConfig{})
-	defer r.Close()
+	read, stop := w.read(ctx)
+	defer stop()
 	w.tellRead()
 	var looked time.Time
 	for {
@@ -362,7 +365,7 @@ func (w *Archiver) copyEntries(ctx context.Context) error {
 			}
 			looked = time.Now()
 		}
-		b, err := w.next(ctx, r)
+		b, err := w.next(ctx, read)
 		if err != nil {
 			if flushErr := w.flush(); flushErr != nil {
 				return flushErr
@@ -389,19 +392,51 @@ func (w *Archiver) tellRead() {
 	w.mu.Unlock()
 }
 
+// batchRead is what one call of the stream's reader gave.
+type batchRead struct {
+	batch *stream.Batch
+	err   error
+}
+
+// read hands over what the stream gives, until that is an error. The reader has a
+// goroutine of its own because it must not be hurried: finding its place in a long
+// stream may take longer than entries may wait. stop ends it.
+func (w *Archiver) read(ctx context.Context) (read <-chan batchRead, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := w.cluster.Reader(w.pos, stream.ReaderConfig{})
+	c, ended := make(chan batchRead), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer r.Close()
+		for {
+			b, err := r.Next(ctx)
+			select {
+			case c <- batchRead{b, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return c, func() { cancel(); <-ended }
+}
+
 // next waits for a batch until something else is to be done; then it is nil.
-func (w *Archiver) next(ctx context.Context, r *stream.Reader) (*stream.Batch, error) {
+func (w *Archiver) next(ctx context.Context, read <-chan batchRead) (*stream.Batch, error) {
 	wait := min(w.cfg.Every, lookEvery)
 	if len(w.wait.text) > 0 {
 		wait = max(time.Millisecond, min(wait, w.cfg.Every-time.Since(w.wait.since)))
 	}
-	one, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	b, err := r.Next(one)
-	if err != nil && one.Err() != nil && ctx.Err() == nil {
+	select {
+	case r := <-read:
+		return r.batch, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(wait):
 		return nil, nil
 	}
-	return b, err
 }
 
 // take adds a batch to what waits.
@@ -462,36 +497,54 @@ func (w *Archiver) flush() error {
 }
 
 // prune drops the oldest base images beyond the limits, and what only they need.
+// It also ends what a prune before it began.
 func (w *Archiver) prune() error {
+	if w.cfg.Limits == (stream.Retention{}) {
+		return nil
+	}
 	for {
 		bases, _ := w.a.Bases(context.Background()) // it has no error
-		if !w.cfg.Limits.DropOldest(bases, time.Now(), w.a.Size()) {
+		if len(bases) == 0 {
 			return nil
 		}
 		// First the image: entries without one are of no use, the other way
 		// round a restore would start and not get on.
+		if err := w.drop(func(f Info) bool { return f.Kind == Entries && f.endsBefore(bases[0]) }); err != nil {
+			return err
+		}
+		if !w.cfg.Limits.DropOldest(bases, time.Now(), w.a.Size()) {
+			return nil
+		}
 		oldest, next := bases[0], bases[1]
-		var keep, drop []Info
-		for _, f := range w.a.files {
-			switch {
-			case f.Kind == BaseImage && f.Epoch == oldest.Epoch && f.First == oldest.Version:
-				drop = slices.Insert(drop, 0, f)
-			case f.Kind == Entries && (f.Epoch < next.Epoch || f.Epoch == next.Epoch && f.Next <= next.Version):
-				drop = append(drop, f)
-			default:
-				keep = append(keep, f)
-			}
+		if err := w.drop(func(f Info) bool {
+			return f.Kind == BaseImage && f.Epoch == oldest.Epoch && f.First == oldest.Version
+		}); err != nil {
+			return err
 		}
-		for i := range drop {
-			if err := w.d.remove(drop[i].name()); err != nil {
-				return err
-			}
-		}
-		w.a.files = keep
-		w.stale++
-		w.tell(nil)
 		w.event(slog.LevelInfo, events.Archived, fmt.Sprintf("base image %d was dropped from the archive, which begins at version %d", oldest.Version, next.Version), nil)
 	}
+}
+
+func (i *Info) endsBefore(b stream.Base) bool {
+	return i.Epoch < b.Epoch || i.Epoch == b.Epoch && i.Next <= b.Version
+}
+
+// drop removes the files that are no longer wanted.
+func (w *Archiver) drop(unwanted func(Info) bool) error {
+	for i := 0; i < len(w.a.files); {
+		f := w.a.files[i]
+		if !unwanted(f) {
+			i++
+			continue
+		}
+		if err := w.d.remove(f.name()); err != nil {
+			return err
+		}
+		w.a.files = slices.Delete(w.a.files, i, i+1)
+		w.stale++
+	}
+	w.tell(nil)
+	return nil
 }
 
 func (w *Archiver) event(level slog.Level, code events.Code, text string, err error) {
