@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +52,16 @@ func startLive(t *testing.T, cfg Config, fresh bool) *Cluster {
 	}
 	if err := errors.Join(c.StopMaster(), c.StartMaster(false), c.waitChunkservers(cfg.Chunkservers)); err != nil {
 		t.Fatal(err)
+	}
+	// With few retries a mount that is not connected again gives an error soon. It
+	// looks up a name without a cache.
+	for _, m := range c.mounts {
+		if err := waitFor("a mount of the restarted master", startLimit, func() bool {
+			_, err := os.Lstat(filepath.Join(m.Path, "no such name"))
+			return errors.Is(err, fs.ErrNotExist)
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return c
 }
