@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -45,11 +46,13 @@ func (m *memory) End() image.Position {
 }
 
 // take returns the entries since the last call.
-func (m *memory) take() string {
+func (m *memory) take() string { return strings.Join(m.takeList(), " ") }
+
+func (m *memory) takeList() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer func() { m.list = nil }()
-	return strings.Join(m.list, " ")
+	return m.list
 }
 
 // lead has a leader change the image from now on; end ends it.
@@ -234,6 +237,39 @@ func TestLockedChunks(t *testing.T) {
 		t.Errorf("a chunk that stays locked: %v", st)
 	}
 	wantEntries(t, "a chunk that stays locked", m, "")
+}
+
+// deadlines is a connection that notes until when it would have been read from.
+type deadlines struct {
+	net.Conn
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
+func (d *deadlines) Read(b []byte) (int, error)        { return 1, nil }
+
+// A request that has to wait is tried again soon, not when the next NOP is due.
+func TestWaitingIsTriedSoon(t *testing.T) {
+	f := newFixture(t, everyone)
+	nc := &deadlines{}
+	o := newOwn(newConn(f.srv, &net.TCPAddr{}), nc)
+	receive := func() {
+		t.Helper()
+		if err := o.receive(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive()
+	receive()
+	if len(nc.set) != 1 {
+		t.Fatalf("the deadline was set %d times before anything waits", len(nc.set))
+	}
+	o.parked = append(o.parked, parked{})
+	receive()
+	receive()
+	if len(nc.set) != 2 || time.Until(nc.set[1]) > retryEvery {
+		t.Errorf("reading while something waits ends in %v, %d deadlines", time.Until(nc.set[len(nc.set)-1]), len(nc.set))
+	}
 }
 
 // Repairing is refused: which chunks have no copy only chunkservers could tell.

@@ -74,8 +74,8 @@ func (o *own) receive() error {
 				return err
 			}
 		}
-		if o.deadline.IsZero() {
-			o.arm()
+		if o.deadline.IsZero() || o.waiting() && time.Until(o.deadline) > retryEvery {
+			o.arm() // what waits is not to wait for the next NOP
 		}
 		n, err := o.nc.Read(o.in[len(o.in):cap(o.in)])
 		if n > 0 {

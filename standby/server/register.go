@@ -84,7 +84,7 @@ func (c *conn) registerNew(r *wire.ClientRegister) error {
 	list := c.srv.cfg.Exports()
 	grant, status := list.Choose(&ask)
 	p := newParams(&grant, c.lead != nil)
-	p.ExportsSum, p.Peer, p.Info = list.Sum(), c.peer, bytes.Clone(r.Info)
+	p.ExportsSum, p.Peer, p.Info = list.Sum(), c.peer, bytes.Clone(bytes.TrimRight(r.Info, "\x00"))
 	if status == meta.OK && !isMeta {
 		p.Root, status = findRoot(c.st, r.Path)
 	}
