@@ -34,8 +34,11 @@ func addFailoverFlags(f *pflag.FlagSet) *failoverFlags {
 // minAfter leaves room for a renewal of the lease that is lost.
 const minAfter = 500 * time.Millisecond
 
-func (o *failoverFlags) validate() error {
+// validate refuses what cannot work, also together with what the role follows.
+func (o *failoverFlags) validate(roles *roleFlags) error {
 	switch {
+	case o.on && roles.addresses != nil:
+		return usagef("--failover and --promote-on-address: either the nodes find out who leads, or the address says it; give one of them (with --failover, --on-promote can move an address)")
 	case !o.on && o.check != "":
 		return usagef("--failover-check needs --failover")
 	case o.after < minAfter:

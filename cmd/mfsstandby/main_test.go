@@ -101,6 +101,8 @@ func TestUsageErrors(t *testing.T) {
 		{"standby --listen-nats :1 --metaid xyz", "is no cluster id"},
 		{"standby --listen-nats :1 --log-level loud", "is none of debug, info, warn, error"},
 		{"standby --listen-nats :1 --commit-every 0s", "give a time above 0"},
+		{"standby --listen-nats :1 --failover --promote-on-address 192.0.2.10", "--failover and --promote-on-address"},
+		{"run --primary 192.0.2.1 --failover --promote-on-address 192.0.2.10", "--failover and --promote-on-address"},
 	} {
 		wantFail(t, exitUsage, tc.why, strings.Fields(tc.args)...)
 	}

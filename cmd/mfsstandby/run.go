@@ -75,7 +75,7 @@ type runner struct {
 }
 
 func (r *runner) check(files []string) error {
-	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.roles.check(r.clients.listen.text, r.src.cfg.Primary), r.web.check(), r.stand.validate(), r.arch.check()); err != nil {
+	if err := errors.Join(r.src.check(files), r.nats.check(), r.img.check(), r.clients.check(), r.stock.check(), r.roles.check(r.clients.listen.text, r.src.cfg.Primary), r.web.check(), r.stand.validate(r.roles), r.arch.check()); err != nil {
 		return err
 	}
 	switch given := r.src.any(files); {

@@ -68,7 +68,7 @@ mfsstandby standby --nats tls://nats:4222 --nats-creds /etc/mfs/standby.creds --
 			delay := f.Duration("delay", 0, "stay so far behind on purpose, so that a mistake can be taken back; see promote")
 			logs := addLogFlags(f)
 			return func(ctx context.Context, c *console, args []string) error {
-				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), stock.check(), roles.check(clients.listen.text, ""), page.check(), stand.validate(), arch.check()); err != nil {
+				if err := errors.Join(noArgs(args), nats.check(), img.check(), clients.check(), stock.check(), roles.check(clients.listen.text, ""), page.check(), stand.validate(roles), arch.check()); err != nil {
 					return err
 				}
 				if nats.client.URL == "" && nats.listen == "" && len(nats.peers) == 0 {
