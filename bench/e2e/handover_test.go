@@ -42,7 +42,7 @@ func TestHandOver(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "", "--exports", c.path("cfg", "mfsexports.cfg"))
+	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "", "--exports", c.path("cfg", "mfsexports.cfg"), "--cascade")
 	must(f.start())
 	sh("mkdir a b; touch a/file b/gone; ln -s target a/link; setfattr -n user.x -v 1 a/file")
 	inSync := func(st control.Status) bool { return st.Standby != nil && st.Standby.State == standby.InSync }
@@ -72,9 +72,14 @@ func TestHandOver(t *testing.T) {
 		t.Fatalf("hand-over beside a master that lives: %v\n%s", err, out)
 	}
 	c.KillMaster()
+	// With --cascade it takes the dead master's port for metaloggers, and must give it up again.
+	must(f.wait("the port for metaloggers", func(st control.Status) bool { return st.Upstream != nil && st.Upstream.Address != "" }))
 	res := promoted(t, f, "promote", "--json", "--reason", "drill", "--changelog-dir", c.DataDir(), "--hand-over", cfg)
 	if res.Role.Role == role.Leader || res.Role.HandOver == nil || !res.Role.HandOver.Started {
 		t.Errorf("role after the hand-over: %+v", res.Role)
+	}
+	if out, err := f.command("promote", "--dry-run"); err == nil || !strings.Contains(out, "is connected") && !strings.Contains(out, "the stock master that was handed over to") {
+		t.Errorf("promotion beside the stock master: %v\n%s", err, out)
 	}
 	kept, err := filepath.Glob(filepath.Join(c.DataDir(), "before-hand-over-*", "changelog.0.mfs"))
 	if err != nil || len(kept) != 1 {

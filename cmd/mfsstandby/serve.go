@@ -268,7 +268,7 @@ func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *stan
 		return err
 	}
 	port.Server = srv
-	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Rules: options.Rules, Beside: d.besideLeader, Hooks: r.hooks, Logger: d.log, Events: d.events}
+	cfgNode := promote.Config{Dir: d.data, Standby: s, Server: port, Rules: options.Rules, Beside: d.besideLeader, Metaloggers: d.upstream, Hooks: r.hooks, Logger: d.log, Events: d.events}
 	if d.tap != nil {
 		cfgNode.Tap = d.tap
 	}

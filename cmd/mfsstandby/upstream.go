@@ -64,10 +64,22 @@ func (d *daemon) addUpstream(f *upstreamFlags, s *standby.Standby) error {
 	}
 	if f.listen.text != "" {
 		cfg.Listen = f.listen.listen
+		_, cfg.Port, _ = net.SplitHostPort(f.listen.text) // checked when it was set
 	}
 	u, err := upstream.New(cfg)
 	if err != nil {
 		return err
+	}
+	handed, err := d.handedOver()
+	if err != nil {
+		return err
+	}
+	if handed != nil && handed.Started {
+		_, port, err := net.SplitHostPort(handed.Metaloggers)
+		if err != nil {
+			return err
+		}
+		u.Leave(port)
 	}
 	d.upstream, d.cascade = u, f.cascade
 	if f.cascade {

@@ -379,6 +379,20 @@ func TestKeeper(t *testing.T) {
 			h.move(false)
 			h.want(settle, false, 0)
 		}},
+		{"handed over to a stock master, which dies", func(h *host) {
+			h.start()
+			h.move(true)
+			h.want(time.Second, true, 1)
+			h.with(func() { h.unfit = fmt.Errorf("%w: the stock master runs", promote.ErrRefused) })
+			h.must(h.demote(role.Demote))
+			h.fire(role.Force, role.HandedOver)
+			h.want(time.Hour, false, 1)
+			h.with(func() { h.unfit = nil })
+			h.want(lookEvery, true, 2)
+			if h.asked[1].Takeover {
+				h.t.Errorf("promoted again with %+v", h.asked[1])
+			}
+		}},
 		{"lost the stream", func(h *host) {
 			h.start()
 			h.move(true)

@@ -139,7 +139,7 @@ func (h *handing) end(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	h.led = true
+	h.led, h.opt.Address = true, h.role.Now().Address // should it fail, this leads for the same reason
 	return h.step("end", func() (string, error) { return h.stopLeading(ctx, t, role.Demote) })
 }
 
@@ -268,11 +268,15 @@ func (h *handing) place(context.Context) (string, error) {
 	return text, errors.Join(d.Sync(), d.Close())
 }
 
-// port gives the port for clients up, if the master needs it.
+// port gives the ports for clients and metaloggers up, if the master needs them.
 func (h *handing) port(context.Context) (string, error) {
 	_, port, err := net.SplitHostPort(h.to.Clients)
-	if err != nil {
+	_, metaloggers, err2 := net.SplitHostPort(h.to.Metaloggers)
+	if err := errors.Join(err, err2); err != nil {
 		return "", err
+	}
+	if h.cfg.Metaloggers != nil {
+		h.cfg.Metaloggers.Leave(metaloggers)
 	}
 	left, err := h.cfg.Server.Leave(port)
 	if left && err == nil {
@@ -343,6 +347,7 @@ func (h *handing) giveBack(ctx context.Context, cause error) error {
 	if err == nil && left {
 		err = h.cfg.Server.Listen()
 	}
+	h.serveMetaloggers()
 	if err != nil {
 		cause = errors.Join(cause, err)
 	}
@@ -377,6 +382,7 @@ func (n *Node) forget(ctx context.Context, reason string) (string, error) {
 		return "", err
 	}
 	defer n.cfg.Tap.Start()
+	n.serveMetaloggers() // when that master gives the port up
 	if h.Started || h.Led {
 		return "the stock master is no longer followed; to follow another one, a tap needs --take-over", nil
 	}

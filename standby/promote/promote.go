@@ -51,6 +51,14 @@ type Server interface {
 	Wake(id meta.SessionID, t wire.Type, msgID uint32, status meta.Status)
 }
 
+// Metaloggers serves metaloggers: an upstream.Upstream.
+type Metaloggers interface {
+	// Leave makes metaloggers unable to connect if they do at a port, which another
+	// process needs, until Return.
+	Leave(port string)
+	Return()
+}
+
 // Tap is what this process follows a primary with.
 type Tap interface {
 	// Stop ends following, when what was received is in the stream, and returns
@@ -101,6 +109,8 @@ type Config struct {
 	Server  Server
 	Tap     Tap   // nil: the tap is in another process
 	Lease   Lease // nil: none is needed
+	// Metaloggers has the port for them; nil: nobody has.
+	Metaloggers Metaloggers
 	// Beside, if set, runs beside each leader, until ctx ends; the image is given
 	// back when it has returned.
 	Beside func(ctx context.Context, l *leader.Leader)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/changelog/oprand"
@@ -25,6 +27,7 @@ import (
 	"mfsstandby/standby/leader"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/role"
+	"mfsstandby/standby/stock"
 )
 
 const (
@@ -56,6 +59,12 @@ func (s *fakeServer) leads() *leader.Leader {
 	defer s.mu.Unlock()
 	return s.lead
 }
+
+// fakePorts notes what is done with the port for metaloggers.
+type fakePorts struct{ did []string }
+
+func (p *fakePorts) Leave(port string) { p.did = append(p.did, "leave "+port) }
+func (p *fakePorts) Return()           { p.did = append(p.did, "return") }
 
 // fakeTap is a tap that has received nothing that is not in the stream.
 type fakeTap struct {
@@ -93,6 +102,7 @@ type world struct {
 	stand  *standby.Standby
 	server *fakeServer
 	tap    *fakeTap
+	ports  *fakePorts
 	node   *Node
 	end    func()
 }
@@ -165,11 +175,11 @@ func (w *world) writer(who string) *stream.Writer {
 func (w *world) start() {
 	w.Helper()
 	var err error
-	w.server, w.tap = &fakeServer{}, &fakeTap{follows: true, heard: Heard{Source: "primary", Next: first, At: time.Now()}}
+	w.server, w.ports, w.tap = &fakeServer{}, &fakePorts{}, &fakeTap{follows: true, heard: Heard{Source: "primary", Next: first, At: time.Now()}}
 	if w.stand, err = standby.New(standby.Config{Dir: w.dir, Cache: image.MinCache, MetaID: metaID, Delay: w.delay, Logger: quiet}, w.conn); err != nil {
 		w.Fatal(err)
 	}
-	if w.node, err = New(Config{Dir: w.dir, Standby: w.stand, Server: w.server, Tap: w.tap, Who: "me", Logger: quiet}); err != nil {
+	if w.node, err = New(Config{Dir: w.dir, Standby: w.stand, Server: w.server, Tap: w.tap, Metaloggers: w.ports, Who: "me", Logger: quiet}); err != nil {
 		w.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -308,6 +318,82 @@ func TestAStepFails(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// stockConfig is a configuration of a stock master, and its data directory.
+func stockConfig(t *testing.T) (config, data string) {
+	t.Helper()
+	p, err := stock.MakePrivate(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Config, p.Data
+}
+
+// A leader whose hand-over fails leads again, for the reason that it did before,
+// and has its ports again.
+func TestHandOverFails(t *testing.T) {
+	w := newWorld(t)
+	w.fill(3)
+	w.start()
+	w.waitRole(role.InSync)
+	if _, err := w.node.Promote(t.Context(), Options{Reason: "it is here", Address: "192.0.2.10"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	config, _ := stockConfig(t)
+	var last Step
+	_, err := w.node.Promote(t.Context(), Options{HandOver: config, Master: "/bin/false"}, func(s Step) {
+		if s.Error != "" {
+			last = s
+		}
+	})
+	if err == nil || last.Name != "start" {
+		t.Fatalf("%v after step %+v", err, last)
+	}
+	if now := w.node.Role(); now.Role != role.Leader || now.Address != "192.0.2.10" || now.HandOver != nil {
+		t.Errorf("after the failure: %+v", now)
+	}
+	if got := strings.Join(w.ports.did, " "); !strings.HasPrefix(got, "return leave ") || !strings.HasSuffix(got, " return return") {
+		t.Errorf("the metaloggers' port: %s", got)
+	}
+	if err := w.mkdir("d"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While the stock master runs that was handed over to nobody leads beside it,
+// though the tap has not heard it yet.
+func TestHandedOverMasterRuns(t *testing.T) {
+	w := newWorld(t)
+	w.fill(3)
+	w.start()
+	w.waitRole(role.InSync)
+	_, data := stockConfig(t)
+	lock, err := os.Create(filepath.Join(data, ".mfsmaster.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	// A lock of this kind is another one's to who asks for a lock of a process.
+	held := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &held); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.node.role.Set(func(st *role.State) { st.HandOver = &role.HandOver{Data: data, Started: true} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.node.Fit(Options{Address: "192.0.2.10", Takeover: true}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "stock master that was handed over to") {
+		t.Errorf("while it runs: %v", err)
+	}
+	if err := w.node.Fit(Options{Force: true}); err != nil {
+		t.Errorf("forced: %v", err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.node.Fit(Options{}); err != nil {
+		t.Errorf("when it has ended: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"mfsstandby/standby"
 	"mfsstandby/standby/leader"
 	"mfsstandby/standby/role"
+	"mfsstandby/standby/stock"
 )
 
 // Options say how to promote.
@@ -160,7 +161,11 @@ func (r *run) check() (string, error) {
 	if err := r.unsent(&st); err != nil {
 		return "", err
 	}
-	if err := r.others(&st, now, r.cfg.Standby.Cluster().Node()); err != nil && !r.opt.Force {
+	err := r.others(&st, now, r.cfg.Standby.Cluster().Node())
+	if err == nil {
+		err = r.started()
+	}
+	if err != nil && !r.opt.Force {
 		return "", fmt.Errorf("%w (--force overrides)", err)
 	}
 	text := fmt.Sprintf("the image is at version %d, the stream at %d, %s", st.Image, st.Stream, now)
@@ -201,6 +206,23 @@ func (r *run) others(st *standby.Status, now role.Role, self string) error {
 	}
 	if now != role.InSync {
 		return fmt.Errorf("%w: it is %s: the image is at version %d, the stream at %d, %d entries behind", ErrRefused, st.State, st.Image, st.Stream, st.Stream-st.Image)
+	}
+	return nil
+}
+
+// started refuses to fence off a stock master that this process handed over to:
+// its process says that it lives before the tap has heard it.
+func (r *run) started() error {
+	h := r.role.Now().HandOver
+	if h == nil || !h.Started || r.opt.Judged {
+		return nil
+	}
+	pid, err := stock.Running(h.Data)
+	if err == nil && pid != 0 {
+		err = fmt.Errorf("process %d is the stock master that was handed over to, and accepts writes that will be lost; stop it first", pid)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
 }
@@ -384,6 +406,7 @@ func (r *run) flip(ctx context.Context) (string, error) {
 	if err := r.cfg.Server.Listen(); err != nil {
 		return "", err
 	}
+	r.serveMetaloggers()
 	release, err := r.cfg.Standby.Hold(ctx)
 	if err != nil {
 		return "", err
@@ -423,6 +446,13 @@ func (r *run) flip(ctx context.Context) (string, error) {
 	}
 	r.mu.Unlock()
 	return fmt.Sprintf("writes are accepted from version %d on", end.Version), nil
+}
+
+// serveMetaloggers takes the port for them back, as soon as it can be had.
+func (n *Node) serveMetaloggers() {
+	if n.cfg.Metaloggers != nil {
+		n.cfg.Metaloggers.Return()
+	}
 }
 
 // giveUp lets this process follow again after a promotion that failed.

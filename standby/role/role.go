@@ -81,7 +81,8 @@ type State struct {
 	Begun  meta.Version `json:"begun,omitempty"`  // version at which it did
 	// Address is the one that a leader was promoted for, as it is configured; "" if by a person.
 	Address string `json:"address,omitempty"`
-	// Ended is what ended the last lead of this process; "" while it leads, or if it never did.
+	// Ended is what ended the last lead of this process, or HandedOver if a stock
+	// master came after it; "" while it leads, or if it never did.
 	Ended Event `json:"ended,omitempty"`
 
 	HandOver *HandOver `json:"hand_over,omitempty"` // nil: no stock master was, or is to be, started here
@@ -171,7 +172,7 @@ func (m *Machine) Fire(e Event, reason string, with func(*State)) (State, error)
 		st.Ended = ""
 	default:
 		st.Address = ""
-		if m.now.Role == Leader {
+		if m.now.Role == Leader || e == HandedOver {
 			st.Ended = e
 		}
 	}

@@ -150,7 +150,11 @@ func TestEndOfTheLeadIsKept(t *testing.T) {
 		if now := m.Now(); now.Ended != end {
 			t.Errorf("a candidate after %s: %+v", end, now)
 		}
-		fire(Drained)
+		fire(HandedOver, CaughtUp)
+		if now := m.Now(); now.Ended != HandedOver {
+			t.Errorf("handed over after %s: %+v", end, now)
+		}
+		fire(Promote, Drained)
 		if now := m.Now(); now.Ended != "" {
 			t.Errorf("a leader after %s: %+v", end, now)
 		}

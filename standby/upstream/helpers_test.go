@@ -143,8 +143,21 @@ func openWorld(t *testing.T, dir string, m *memory, begin meta.Version) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr, waits := l.Addr().String(), l
+	listen := func() (net.Listener, error) {
+		if waits == nil {
+			return net.Listen("tcp", addr)
+		}
+		first := waits
+		waits = nil
+		return first, nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	u, err := New(Config{Dir: dir, BackLogs: 5, SaveEvery: 1, KeepPrevious: 2, Options: map[string]string{"BACK_LOGS": "5"},
-		Listen: func() (net.Listener, error) { return l, nil }, Events: events.New(events.Keep),
+		Listen: listen, Port: port, Events: events.New(events.Keep),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +171,7 @@ func openWorld(t *testing.T, dir string, m *memory, begin meta.Version) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{work: &work{Upstream: u, src: m, j: j, saved: make(chan struct{}), turned: make(chan struct{})}, t: t, stream: m, addr: l.Addr().String()}
+	w := &world{work: &work{Upstream: u, src: m, j: j, saved: make(chan struct{}), turned: make(chan struct{})}, t: t, stream: m, addr: addr}
 	w.durable.sync = m.Sync
 	close(w.saved)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -126,6 +126,27 @@ func (c *client) answers() {
 	}
 }
 
+// The port is given up for a stock master, with all connections, and taken back.
+func TestPortIsGivenUp(t *testing.T) {
+	w := newWorld(t, newMemory(100, 120), 110)
+	c := w.dial()
+	c.answers()
+	w.Leave("1") // not its port
+	c.answers()
+	w.Leave(w.cfg.Port)
+	c.closed("the port was given up")
+	l, err := net.Listen("tcp", w.addr)
+	if err != nil {
+		t.Fatalf("the port cannot be had: %v", err)
+	}
+	until(t, "the status to say so", func() bool { return w.Status().Address == "" })
+	l.Close()
+	w.Return()
+	until(t, "the port to be taken back", func() bool { return w.Status().Address == w.addr })
+	c = w.dial()
+	c.answers()
+}
+
 func TestRegistration(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -396,7 +417,7 @@ func TestSlowMetalogger(t *testing.T) {
 	w.written(12)
 	slow, good := w.dial(), w.dial()
 	for _, c := range []*client{slow, good} {
-		c.send(&wire.Register{Release: release3, Timeout: 60})
+		c.send(&wire.Register{Release: release3, Timeout: 3600})
 		c.answers()
 	}
 	const n = 200_000 // more than sockets take

@@ -66,41 +66,101 @@ func (u *Upstream) Status() Status {
 	return st
 }
 
-// serve serves metaloggers as soon as the port can be had.
-func (w *work) serve(ctx context.Context) error {
-	l := w.listen(ctx)
-	if l == nil {
-		return nil
+// Leave closes the port for metaloggers, if it has that number, and all their
+// connections, until Return: a stock master needs it.
+func (u *Upstream) Leave(port string) {
+	if port != u.cfg.Port {
+		return
 	}
+	u.port.Lock()
+	defer u.port.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.away = true
+	if u.listener != nil {
+		u.listener.Close()
+		u.log.Info("metaloggers are not served any more: a stock master has the port", "port", port)
+	}
+}
+
+// Return opens the port again as soon as it can be had, if metaloggers are to be served.
+func (u *Upstream) Return() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.away = false
+}
+
+func (u *Upstream) isAway() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.away
+}
+
+// serve serves metaloggers whenever the port can be had.
+func (w *work) serve(ctx context.Context) error {
+	for {
+		l := w.listen(ctx)
+		if l == nil {
+			return nil
+		}
+		err := w.serveAt(ctx, l)
+		switch {
+		case !errors.Is(err, net.ErrClosed):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		}
+	}
+}
+
+// serveAt serves them until the port is closed.
+func (w *work) serveAt(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	w.setAddress(l.Addr().String())
 	var wg sync.WaitGroup
 	err := w.accept(ctx, l, &wg)
 	cancel()
 	wg.Wait()
-	w.setAddress("")
+	w.setListener(nil)
 	l.Close()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
 	return err
 }
 
-func (w *work) setAddress(a string) {
+func (w *work) setListener(l net.Listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.status.Address = a
-	if a != "" {
-		w.status.Error = ""
+	if w.listener = l; l == nil {
+		w.status.Address = ""
+		return
 	}
+	w.status.Address, w.status.Error = l.Addr().String(), ""
+}
+
+// openPort opens the port, unless it belongs to another process: then it returns nil.
+func (w *work) openPort() (net.Listener, error) {
+	w.port.Lock()
+	defer w.port.Unlock()
+	if w.isAway() {
+		return nil, nil
+	}
+	l, err := w.cfg.Listen()
+	if err == nil {
+		w.setListener(l)
+	}
+	return l, err
 }
 
 // listen opens the port, again until it can be had. It returns nil when ctx ends.
 func (w *work) listen(ctx context.Context) net.Listener {
 	for {
-		l, err := w.cfg.Listen()
+		l, err := w.openPort()
+		if err == nil && l == nil {
+			if !pause(ctx, retryEvery/10) {
+				return nil
+			}
+			continue
+		}
 		if err == nil {
 			w.event(slog.LevelInfo, events.Serving, "metaloggers are served at "+l.Addr().String())
 			return l

@@ -42,6 +42,7 @@ type Config struct {
 	Cluster func() *stream.Cluster       // nil while its stream is awaited
 	View    func() (*image.View, error)  // of the present state
 	Listen  func() (net.Listener, error) // opens the port for metaloggers; nil: they are not served
+	Port    string                       // the number of that port
 	Release func() string                // of the cluster, such as "3.0.117"; nil or "": that
 
 	BackLogs     int // changelog files beside the current one, 0 to MaxBackLogs
@@ -120,10 +121,13 @@ type Upstream struct {
 	lead  atomic.Pointer[Waiter] // nil: nobody leads here
 
 	running sync.Mutex // held by Run
+	port    sync.Mutex // held while the port is opened or given up
 
-	mu     sync.Mutex // guards what follows
-	status Status
-	peers  map[*peer]struct{}
+	mu       sync.Mutex // guards what follows
+	status   Status
+	peers    map[*peer]struct{}
+	listener net.Listener // nil: the port is not open
+	away     bool         // it belongs to another process, until Return
 }
 
 // New returns one that Run starts.
