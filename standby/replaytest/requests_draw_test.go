@@ -132,7 +132,7 @@ func (d *duel) request(m *mount) packet {
 			case wire.ChunkRequest:
 				drawn.inode, drawn.index = q.Inode, q.Index
 				if n, ok := d.st.Nodes.Get(q.Inode); ok && n.Type.IsFile() && q.Index >= n.Slots {
-					d.extended[q.Inode] = true // without an entry, whatever it answers
+					d.longer[q.Inode] = true // without an entry, whatever it answers
 				}
 			}
 			if q, ok := p.(wire.QuotaControl); ok {
@@ -306,9 +306,6 @@ var weights = []drawn{
 	}},
 	{wire.FuseRepair, 1, func(d *duel, m *mount, e *wire.Encoder) any {
 		p := wire.Repair{MsgID: m.msgID, Inode: d.file(), Identity: d.who()}
-		if d.extended[p.Inode] {
-			p.Inode = meta.Root
-		}
 		p.Append(e)
 		return p
 	}},
@@ -414,6 +411,10 @@ var weights = []drawn{
 		} else if d.some(30) {
 			p.Name = d.oldName(p.Parent)
 		}
+		old, _ := d.st.Edges.Get(p.Parent, p.Name)
+		if p.Mode&0x80 == 0 && (d.someLonger(p.Inode) || d.someLonger(old.Child)) {
+			p.Inode = 99999 // the number of slots decides what is the same in both places
+		}
 		p.Append(e)
 		return p
 	}},
@@ -443,6 +444,20 @@ var weights = []drawn{
 		p.Append(e, wire.FuseUndel)
 		return p
 	}},
+}
+
+// someLonger tells whether a tree has a file of which the master has more slots
+// than entries tell.
+func (d *duel) someLonger(ino meta.Inode) bool {
+	if d.longer[ino] {
+		return true
+	}
+	for _, e := range d.st.Edges.List(ino) {
+		if d.someLonger(e.Child) {
+			return true
+		}
+	}
+	return false
 }
 
 // opened is a file that the session has open, and others too, mostly.

@@ -85,7 +85,7 @@ type duel struct {
 	served   time.Time           // since when the master does
 	relabels bool                // labels of storage classes change
 	waiting  []waiting           // requests for chunks that are locked, as they came
-	extended map[meta.Inode]bool // the master has more slots than entries tell
+	longer   map[meta.Inode]bool // files of which the master has more slots than entries tell
 
 	woken, answered []string // answers that came later, ours and the master's
 	lateAnswers     int
@@ -133,7 +133,7 @@ func answerRandom(t *testing.T, seed uint64) {
 func newDuel(t *testing.T, seed uint64) *duel {
 	now := meta.Time(time.Now().Unix())
 	d := &duel{T: t, master: newMaster(t), rnd: rand.New(rand.NewPCG(seed, 1)), log: &bytes.Buffer{},
-		sent: map[wire.Type]int{}, oks: map[wire.Type]int{}, extended: map[meta.Inode]bool{}, rules: changelog.DefaultRules}
+		sent: map[wire.Type]int{}, oks: map[wire.Type]int{}, longer: map[meta.Inode]bool{}, rules: changelog.DefaultRules}
 	d.rules.Atime = changelog.AtimeMode(seed % 5)
 	d.relabels = seed%2 == 0
 	st := oprand.Fresh(now - 100*24*3600)
@@ -379,6 +379,8 @@ func (d *duel) duty(e changelog.Entry) {
 		r = &changelog.FreeDuty{Delay: op.Delay}
 	case *changelog.Quota:
 		r = &changelog.QuotaCheck{Inode: op.Inode}
+	case *changelog.SesAdd:
+		r = &changelog.SessionRequest{SessionData: op.SessionData}
 	case *changelog.ChunkDel:
 		r = &changelog.ChunkDuty{Chunk: op.Chunk}
 	case *changelog.SetFileChunk:
@@ -466,7 +468,7 @@ func (d *duel) step(m *mount, p packet) {
 	case p.reads:
 		d.readBy(turn, m, p, want)
 	case p.kind == wire.FuseRepair && !refused:
-		d.repairBy(turn, m, p)
+		d.repairBy(turn, m, p, want, len(entries))
 	default:
 		got, waits := d.serve(turn, m, p)
 		if waits {
@@ -519,9 +521,12 @@ func (d *duel) readBy(turn *leader.Turn, m *mount, p packet, answer []byte) {
 	turn.Do(&c, &changelog.AccessRequest{Inode: p.inode})
 }
 
-// repairBy does what the master did. A leader refuses to repair what a master
-// without chunkservers would erase, so only the rules for it are compared.
-func (d *duel) repairBy(turn *leader.Turn, m *mount, p packet) {
+// repairBy does what the master did, which erased some chunks and answered. A
+// leader refuses to repair what a master without chunkservers would erase, so
+// only the rules for it are compared. The master counts all slots that it did not
+// change, also those behind the last chunk, of which it has more than entries
+// tell: a request to write that failed leaves some.
+func (d *duel) repairBy(turn *leader.Turn, m *mount, p packet, answer []byte, erased int) {
 	d.Helper()
 	var q wire.Repair
 	if err := q.Decode(wire.NewDecoder(p.data[wire.HeaderSize:])); err != nil {
@@ -536,6 +541,12 @@ func (d *duel) repairBy(turn *leader.Turn, m *mount, p packet) {
 		gids[i] = q.GIDs.At(i)
 	}
 	c := changelog.NewCaller(m.session, &params, true, q.UID, gids, &d.rules)
+	told := wire.NewDecoder(answer[wire.HeaderSize:])
+	msgID, kept, gone, mended := told.U32(), told.U32(), told.U32(), told.U32()
+	slots := d.node(q.Inode).Slots
+	if err := told.End(); err != nil || msgID != p.msgID || kept+gone < slots || gone != uint32(erased) || mended != 0 {
+		d.Fatalf("%s: the master answers %x (%v), of %d slots %d were erased", p.show, answer, err, slots, erased)
+	}
 	for index := range changelog.UsedSlots(d.st, q.Inode) {
 		turn.Do(&c, &changelog.RepairRequest{Inode: q.Inode, Index: index})
 	}
