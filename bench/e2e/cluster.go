@@ -125,6 +125,11 @@ func (c *Cluster) startAll() error {
 	if err := c.waitChunkservers(c.cfg.Chunkservers); err != nil {
 		return err
 	}
+	return c.startMounts()
+}
+
+// startMounts mounts what the configuration says.
+func (c *Cluster) startMounts() error {
 	for i := range c.cfg.Mounts {
 		m, err := c.Mount(fmt.Sprintf("mnt%d", i+1), mountIP(i))
 		if err != nil {

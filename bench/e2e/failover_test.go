@@ -87,6 +87,8 @@ func newDrill(t *testing.T, program string) *drill {
 	}
 	d.move()
 	t.Cleanup(func() {
+		d.moveA.end()
+		d.moveB.end()
 		if t.Failed() {
 			t.Logf("what moves the address, on a:\n%s\non b:\n%s\nthe standby:\n%s", d.moveA.log(), d.moveB.log(), d.f.p.LogTail())
 		}

@@ -183,6 +183,13 @@ func (m *mover) stop() {
 	}
 }
 
+// end ends it, if it runs still, with its children.
+func (m *mover) end() {
+	if m.p != nil && m.p.Running() {
+		m.stop()
+	}
+}
+
 // keepalived runs the configuration of the documentation; role is "master" or "standby".
 func (h *host) keepalived(role, binary, data string) *mover {
 	t := h.net.t

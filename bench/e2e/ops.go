@@ -7,6 +7,7 @@ type operation struct {
 	data    bool // needs chunkservers
 	root    bool // always as root
 	modern  bool // only 4.x has it
+	timed   bool // what comes of it depends on the time
 	misread misread
 	run     func(*worker) error
 }
@@ -41,7 +42,7 @@ var operations = []operation{
 	{name: "write", weight: 900, data: true, run: (*worker).write},
 	{name: "append", weight: 300, data: true, run: (*worker).append},
 	{name: "read", weight: 300, data: true, run: (*worker).read},
-	{name: "truncate", weight: 400, data: true, run: (*worker).truncate},
+	{name: "truncate", weight: 400, run: (*worker).truncate},
 	{name: "write far", weight: 30, data: true, run: (*worker).writeFar},
 	{name: "open and unlink", weight: 250, run: (*worker).openUnlink},
 	{name: "hold open", weight: 200, run: (*worker).holdOpen},
@@ -58,7 +59,7 @@ var operations = []operation{
 	// locks
 	{name: "flock", weight: 200, misread: always, run: (*worker).flock},
 	{name: "range lock", weight: 250, misread: always, run: (*worker).rangeLock},
-	{name: "lock by a process", weight: 6, misread: always, run: (*worker).lockProcess},
+	{name: "lock by a process", weight: 6, misread: always, timed: true, run: (*worker).lockProcess},
 	// trash
 	{name: "undelete", weight: 50, root: true, run: (*worker).undelete},
 	{name: "purge", weight: 40, root: true, run: (*worker).purge},
@@ -83,6 +84,6 @@ var operations = []operation{
 	{name: "recover from trash", weight: 60, modern: true, run: (*worker).recoverTrash},
 	{name: "remove from trash", weight: 20, modern: true, run: (*worker).removeTrash},
 	// the cluster itself
-	{name: "short session", weight: 3, root: true, misread: always, run: (*worker).shortSession},
-	{name: "maintenance", weight: 3, root: true, run: (*worker).maintenance},
+	{name: "short session", weight: 3, root: true, misread: always, timed: true, run: (*worker).shortSession},
+	{name: "maintenance", weight: 3, root: true, timed: true, run: (*worker).maintenance},
 }

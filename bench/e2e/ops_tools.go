@@ -105,10 +105,12 @@ func (k *worker) toolQuota() error {
 			args = append(args, limit.hard, fmt.Sprint(limit.most/2+k.rng.IntN(limit.most)))
 		}
 	}
-	if k.chance(40) {
+	if k.exact { // or it would depend on the time what is over a soft limit
+		args = append(args, "-p", fmt.Sprint(100_000+k.rng.IntN(60)))
+	} else if k.chance(40) {
 		args = append(args, "-p", fmt.Sprint(1+k.rng.IntN(60)))
 	}
-	if len(args) == 0 || k.replay { // 4.x keeps a quota without limits, and its replay does not
+	if len(args) == 0 || k.replay || k.exact { // 4.x keeps a quota without limits, and its replay does not
 		args = append(args, "-i", "10")
 	}
 	dir := k.dir()
@@ -347,6 +349,7 @@ func (k *worker) trashEntry() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	slices.Sort(list) // their order is that of the master's memory
 	for range 10 {
 		if name := oneOf(k, list); name != "undel" && name != "." && name != ".." {
 			return filepath.Join(dir.Name(), name), nil
@@ -382,7 +385,16 @@ func (k *worker) setTrashPath() error {
 		return err
 	}
 	_, err = f.WriteString(to)
-	return errors.Join(err, f.Close())
+	err = errors.Join(err, f.Close())
+	if err == nil && k.exact {
+		// The client sends the path when the kernel has let the file go, some time
+		// after it was closed; the entry has another name then.
+		err = waitFor("the path of a file in the trash", startLimit, func() bool {
+			text, err := os.ReadFile(path)
+			return err != nil || strings.TrimSuffix(string(text), "\n") == to
+		})
+	}
+	return err
 }
 
 // shortSession mounts, leaves an open and locked file, and unmounts or dies.

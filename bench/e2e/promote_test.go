@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mfsstandby/changelog/meta"
@@ -44,7 +45,8 @@ func TestPromotion(t *testing.T) {
 		}
 	}
 	// The port for clients is the master's as long as that lives.
-	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "", "--exports", c.path("cfg", "mfsexports.cfg"))
+	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "",
+		"--exports", c.path("cfg", "mfsexports.cfg"), "--master-config", c.path("cfg", "mfsmaster.cfg"))
 	must(f.start())
 	sh("mkdir a b; touch a/file b/gone; ln -s target a/link; setfattr -n user.x -v 1 a/file")
 	must(f.wait("being in sync", func(st control.Status) bool { return st.Standby != nil && st.Standby.State == standby.InSync }))
@@ -70,6 +72,38 @@ mv a/link b/link; setfattr -n user.y -v 2 a/dir/moved; mkfifo b/fifo; rmdir wait
 test "$(stat -c %a a/dir/moved)" = 600; test "$(getfattr --only-values -n user.x a/dir/moved)" = 1`)
 	if out, err := f.command("promote"); err == nil || !strings.Contains(out, "leads already") {
 		t.Errorf("second promotion: %v\n%s", err, out)
+	}
+
+	// On SIGHUP it reads its exports and the master's options again, as a master does.
+	reload := func(file string, change func(string) string, what string, ok func() bool) {
+		t.Helper()
+		path := c.path("cfg", file)
+		must(os.WriteFile(path, []byte(change(string(read(t, path)))), 0o644))
+		f.p.Signal(syscall.SIGHUP)
+		must(waitFor(what, patience, ok))
+	}
+	tries := 0
+	mkdir := func() error {
+		tries++
+		path := filepath.Join(m.Path, fmt.Sprintf("try%d", tries))
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return err
+		}
+		return os.Remove(path)
+	}
+	reload("mfsexports.cfg", func(text string) string { return strings.ReplaceAll(text, " rw,", " ro,") },
+		"a mount that may no longer write", func() bool { return errors.Is(mkdir(), syscall.EROFS) })
+	reload("mfsexports.cfg", func(text string) string { return strings.ReplaceAll(text, " ro,", " rw,") },
+		"a mount that may write again", func() bool { return mkdir() == nil })
+	sh("mkdir links; touch links/0")
+	links := 0
+	reload("mfsmaster.cfg", func(text string) string { return text + "MAX_ALLOWED_HARD_LINKS = 8\n" },
+		"a limit of links", func() bool {
+			links++
+			return errors.Is(os.Link(filepath.Join(m.Path, "links/0"), filepath.Join(m.Path, "links", fmt.Sprint(links))), syscall.EMLINK)
+		})
+	if st, err := f.status(); err != nil || *st.Cluster != res.Role {
+		t.Errorf("after SIGHUP it is %+v, %v, and was %+v", st.Cluster, err, res.Role)
 	}
 
 	// A leader that dies leads again.

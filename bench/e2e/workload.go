@@ -29,6 +29,10 @@ type Workload struct {
 	// Replayed leaves out what a replay by the master itself gets wrong: a
 	// master that was killed is not what it was before.
 	Replayed bool
+
+	// Exact has one worker, and leaves out what depends on the time: with equal
+	// seeds, on equal file systems, it does the same. Report.Trace tells what.
+	Exact bool
 }
 
 // Report counts what a workload did.
@@ -36,7 +40,8 @@ type Report struct {
 	Done   map[string]int // by operation
 	Failed map[string]int // by operation and error, such as "rmdir: directory not empty"
 	Took   time.Duration
-	Error  string // what ended it early, "" if nothing did
+	Trace  []string // of an exact workload: each operation, who did it, and what came of it
+	Error  string   // what ended it early, "" if nothing did
 }
 
 // Ops is how many operations succeeded.
@@ -55,6 +60,9 @@ func (r Report) Ops() int {
 func (w Workload) run(ctx context.Context, c *Cluster) (Report, []*os.File, error) {
 	if w.Workers == 0 {
 		w.Workers = 6
+	}
+	if w.Exact {
+		w.Workers = 1
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -75,6 +83,7 @@ func (w Workload) run(ctx context.Context, c *Cluster) (Report, []*os.File, erro
 	for _, k := range workers {
 		add(report.Done, k.done)
 		add(report.Failed, k.failed)
+		report.Trace = append(report.Trace, k.trace...)
 	}
 	return report, shared.held, context.Cause(ctx)
 }
@@ -136,6 +145,8 @@ type worker struct {
 	user    User
 	damaged bool
 	replay  bool       // the master replays its own entries: Workload.Replayed
+	exact   bool       // Workload.Exact
+	trace   []string   // of an exact one
 	open    []*os.File // kept open, some of them without a name by now
 	done    map[string]int
 	failed  map[string]int
@@ -143,9 +154,9 @@ type worker struct {
 }
 
 func newWorker(s *shared, w Workload, i int) *worker {
-	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged, replay: w.Replayed}
+	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged, replay: w.Replayed, exact: w.Exact}
 	for _, o := range operations {
-		if w.NoData && o.data || w.Replayed && o.misread == always || o.modern && !s.cluster.modern {
+		if w.NoData && o.data || w.Exact && o.timed || w.Replayed && o.misread == always || o.modern && !s.cluster.modern {
 			continue
 		}
 		if w.Replayed && o.misread == groups {
@@ -194,19 +205,30 @@ func (k *worker) step(o operation) error {
 	err := o.run(k)
 	if err == nil {
 		k.done[o.name]++
+		k.note(o, "done")
 		return nil
 	}
 	var tool *exec.ExitError
-	if errors.As(err, &tool) {
-		k.failed[o.name+": the tool says "+toolError.FindString(strings.TrimSpace(err.Error()))]++
-		return nil
-	}
 	var number syscall.Errno
-	if errors.As(err, &number) && (expected[number] || number == syscall.EIO && k.damaged) {
-		k.failed[o.name+": "+number.Error()]++
-		return nil
+	what := ""
+	switch {
+	case errors.As(err, &tool):
+		what = "the tool says " + toolError.FindString(strings.TrimSpace(err.Error()))
+	case errors.As(err, &number) && (expected[number] || number == syscall.EIO && k.damaged):
+		what = number.Error()
+	default:
+		return err
 	}
-	return err
+	k.failed[o.name+": "+what]++
+	k.note(o, what)
+	return nil
+}
+
+// note adds to the trace of an exact workload.
+func (k *worker) note(o operation, what string) {
+	if k.exact {
+		k.trace = append(k.trace, fmt.Sprintf("%d: %s as user %d: %s", len(k.trace), o.name, k.user.UID, what))
+	}
 }
 
 // toolError finds the reason in what a MooseFS program prints.
