@@ -144,6 +144,46 @@ test "$(stat -c %a a/dir/moved)" = 600; test "$(getfattr --only-values -n user.x
 	}
 }
 
+// A master that hangs is taken for dead after some seconds, and wakes up later. It
+// goes on to accept what its clients write; nothing of that gets into the stream.
+func TestHungMaster(t *testing.T) {
+	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, false)
+	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "",
+		"--listen-clients", chunkIP(0)+":9431", "--exports", c.path("cfg", "mfsexports.cfg"))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(f.start())
+	must(os.Mkdir(filepath.Join(c.mounts[0].Path, "before"), 0o755))
+	must(f.wait("being in sync", func(st control.Status) bool { return st.Standby != nil && st.Standby.State == standby.InSync }))
+	c.Master().Signal(syscall.SIGSTOP)
+	defer c.Master().Signal(syscall.SIGCONT)
+	if out, err := f.command("promote"); err == nil || !strings.Contains(out, "is connected") {
+		t.Fatalf("promotion beside a master that was heard just now: %v\n%s", err, out)
+	}
+	must(waitFor("the silence to be long enough", patience, func() bool {
+		_, err := f.command("promote", "--dry-run")
+		return err == nil
+	}))
+	res := promoted(t, f, "promote", "--json")
+	c.Master().Signal(syscall.SIGCONT)
+	for n := range 20 {
+		must(os.Mkdir(filepath.Join(c.mounts[0].Path, fmt.Sprintf("after%d", n)), 0o755))
+	}
+	st, err := f.status()
+	must(err)
+	if *st.Cluster != res.Role {
+		t.Errorf("it was %+v, and is %+v", res.Role, *st.Cluster)
+	}
+	out, err := f.command("dump")
+	if must(err); !strings.Contains(out, "before") || strings.Contains(out, "after") {
+		t.Errorf("the leader has\n%s", out)
+	}
+}
+
 // promoted runs a command that changes the role, and shows its steps.
 func promoted(t *testing.T, f *follower, args ...string) promote.Result {
 	t.Helper()
