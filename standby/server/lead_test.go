@@ -298,7 +298,7 @@ func TestRepair(t *testing.T) {
 // Many sessions with open files and locks come back to the next leader: all of
 // them keep what they had, and those who wait for a lock get it in turn.
 func TestManySessionsComeBack(t *testing.T) {
-	const count = 100
+	const count = 500
 	f := newFixture(t, everyone)
 	_, end := f.lead()
 	clients := make([]*client, count)
