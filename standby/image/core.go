@@ -232,8 +232,10 @@ func (c *core) each(prefix, from []byte, values bool, yield func(key, value []by
 var errStop = fmt.Errorf("stop")
 
 // scan yields the pages of a table, ascending from a key. The page is valid
-// until the next one.
-func scan[P any](c *core, t *table[P], from uint64) iter.Seq2[uint64, *P] {
+// until the next one. What is not all in memory is scanned in the store, to which
+// changed pages are written first: that is for the writer, not for its readers.
+func scan[P any](a accessor, t *table[P], from uint64) iter.Seq2[uint64, *P] {
+	c := a.img
 	return func(yield func(uint64, *P) bool) {
 		if t.resident {
 			for _, key := range t.keys() {
@@ -244,6 +246,9 @@ func scan[P any](c *core, t *table[P], from uint64) iter.Seq2[uint64, *P] {
 			return
 		}
 		if c.before != nil {
+			if a.ro {
+				panic("image: a large table is scanned under Read: take a View")
+			}
 			c.before()
 		}
 		err := c.walk(t.prefix, from, true, func(key uint64, b []byte) error {

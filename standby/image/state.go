@@ -115,7 +115,7 @@ func (t nodeTable) Delete(ino meta.Inode) {
 func (t nodeTable) Scan(from meta.Inode) iter.Seq2[meta.Inode, meta.Node] {
 	return func(yield func(meta.Inode, meta.Node) bool) {
 		first, _ := nodeKey(from)
-		for key, p := range scan(t.img, t.img.nodes, first) {
+		for key, p := range scan(t.accessor, t.img.nodes, first) {
 			for i := range p.n {
 				ino := meta.Inode(key<<nodePageBits) | meta.Inode(i)
 				if p.n[i].Type != meta.TypeNone && ino >= from && !yield(ino, p.n[i]) {
@@ -187,7 +187,7 @@ func (t dirTable) Delete(ino meta.Inode) {
 
 func (t dirTable) Scan(from meta.Inode) iter.Seq2[meta.Inode, meta.Dir] {
 	return func(yield func(meta.Inode, meta.Dir) bool) {
-		for key, p := range scan(t.img, t.img.dirs, uint64(from)) {
+		for key, p := range scan(t.accessor, t.img.dirs, uint64(from)) {
 			if p.present && !yield(meta.Inode(key), p.Dir) {
 				return
 			}
@@ -228,7 +228,7 @@ func (t slotTable) Delete(s meta.Slot) {
 func (t slotTable) Scan(from meta.Slot) iter.Seq2[meta.Slot, meta.ChunkID] {
 	return func(yield func(meta.Slot, meta.ChunkID) bool) {
 		first, skip := slotKey(from)
-		for key, p := range scan(t.img, t.img.slots, first) {
+		for key, p := range scan(t.accessor, t.img.slots, first) {
 			for i, id := range p.id {
 				if id == 0 || key == first && i < skip {
 					continue
@@ -277,7 +277,7 @@ func (t chunkTable) Delete(id meta.ChunkID) {
 func (t chunkTable) Scan(from meta.ChunkID) iter.Seq2[meta.ChunkID, meta.Chunk] {
 	return func(yield func(meta.ChunkID, meta.Chunk) bool) {
 		first, skip := chunkKey(from)
-		for key, p := range scan(t.img, t.img.chunks, first) {
+		for key, p := range scan(t.accessor, t.img.chunks, first) {
 			for i := range p.c {
 				if p.present&(1<<i) == 0 || key == first && i < skip {
 					continue
@@ -303,7 +303,7 @@ func (t edgeTable) Scan() iter.Seq2[meta.Inode, []meta.Edge] {
 			list = list[:0]
 			return ok
 		}
-		for key, p := range scan(t.img, t.img.buckets, 0) {
+		for key, p := range scan(t.accessor, t.img.buckets, 0) {
 			if parent := meta.Inode(key >> 32); parent != dir {
 				if !emit() {
 					return
@@ -366,7 +366,7 @@ func (t sparseTable[K, V]) Delete(k K) {
 func (t sparseTable[K, V]) Scan(from K) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		first, skip := t.at(from)
-		for key, p := range scan(t.img, t.t, first) {
+		for key, p := range scan(t.accessor, t.t, first) {
 			for i := range p.ents {
 				if key == first && p.ents[i].slot < skip {
 					continue

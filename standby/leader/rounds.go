@@ -31,9 +31,9 @@ type rounds struct {
 // what there is to do only.
 func (r *rounds) look(img *image.Image, nodes bool) error {
 	r.files, r.chunks = r.files[:0], r.chunks[:0]
-	var all, chunks int
+	var inodes, chunks int
 	err := img.Read(func(st *meta.State, _ image.Position) error {
-		all, chunks = int(st.Scalars.Nodes.All), int(st.Scalars.NextChunk)
+		inodes, chunks = int(st.MaxInode), int(st.NextChunk)
 		for range st.Servers.Scan(meta.Server{}) {
 			chunks = 0 // one of them may have a copy
 			break
@@ -41,7 +41,7 @@ func (r *rounds) look(img *image.Image, nodes bool) error {
 		return nil
 	})
 	if nodes && err == nil {
-		err = r.part(img, max(all/nodeRound, leastAtOnce), r.lookAtNodes)
+		err = r.part(img, max(inodes/nodeRound, leastAtOnce), r.lookAtNodes)
 	}
 	if chunks > 0 && err == nil {
 		err = r.part(img, max(chunks/chunkRound, leastAtOnce), r.lookAtChunks)
@@ -49,7 +49,8 @@ func (r *rounds) look(img *image.Image, nodes bool) error {
 	return err
 }
 
-// part looks at so many nodes or chunks, or up to the end of a round.
+// part looks at so many numbers of nodes or chunks, or up to the end of a round.
+// They are looked up one by one: a scan is for who writes to the image.
 func (r *rounds) part(img *image.Image, count int, look func(st *meta.State, most int) (more bool)) error {
 	for more := true; more && count > 0; count -= lockedFor {
 		err := img.Read(func(st *meta.State, _ image.Position) error {
@@ -64,33 +65,31 @@ func (r *rounds) part(img *image.Image, count int, look func(st *meta.State, mos
 }
 
 func (r *rounds) lookAtNodes(st *meta.State, most int) (more bool) {
-	for ino, n := range st.Nodes.Scan(r.node) {
-		if most == 0 {
-			r.node = ino
-			return true
+	for ; most > 0 && r.node <= st.MaxInode; most-- {
+		if n, ok := st.Nodes.Get(r.node); ok && changelog.BeyondEnd(&n) {
+			r.files = append(r.files, r.node)
 		}
-		most--
-		if changelog.BeyondEnd(&n) {
-			r.files = append(r.files, ino)
-		}
+		r.node++
 	}
-	r.node = 0
-	return false
+	more = r.node <= st.MaxInode
+	if !more {
+		r.node = 0
+	}
+	return more
 }
 
 func (r *rounds) lookAtChunks(st *meta.State, most int) (more bool) {
-	for id, c := range st.Chunks.Scan(r.chunk) {
-		if most == 0 {
-			r.chunk = id
-			return true
+	for ; most > 0 && r.chunk < st.NextChunk; most-- {
+		if c, ok := st.Chunks.Get(r.chunk); ok && c.Files == 0 {
+			r.chunks = append(r.chunks, r.chunk)
 		}
-		most--
-		if c.Files == 0 {
-			r.chunks = append(r.chunks, id)
-		}
+		r.chunk++
 	}
-	r.chunk = 0
-	return false
+	more = r.chunk < st.NextChunk
+	if !more {
+		r.chunk = 0
+	}
+	return more
 }
 
 // carryOut does what look found, as far as it is so still.
