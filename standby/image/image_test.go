@@ -439,7 +439,12 @@ func TestOpenPassesOverEmptyLogs(t *testing.T) {
 	if err != nil || gotVersion != version || got != digest {
 		t.Fatalf("version %d digest %v, %v; want %d, %v", gotVersion, got, err, version, digest)
 	}
-	sameState(t, img.reader, model)
+	v, err := img.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	sameState(t, v.State(), model)
 }
 
 // Who asks what an image knows of itself is answered though a proposal is not
