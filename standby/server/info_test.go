@@ -377,7 +377,11 @@ func TestInfoCharts(t *testing.T) {
 	for range 3 {
 		mount.ask(wire.FuseStatfs, nil)
 	}
-	now := f.srv.totals()
+	var now totals
+	waitFor(t, func() bool { // a packet is counted after it was sent
+		now = f.srv.totals()
+		return now.packets >= last.packets+3 && now.sent >= last.sent+3 && now.wrote >= last.wrote+3*12
+	})
 	minute := time.Now()
 	f.srv.sample(&last, &now, time.Minute, minute)
 	c := f.dial()
