@@ -154,6 +154,17 @@ func (b *browser) text(css string) string {
 // patience is how long to wait for what must come.
 const patience = time.Minute
 
+// click clicks the first element that a CSS selector finds, as a person does: it
+// must be seen, and nothing may be in front of it.
+func (b *browser) click(css string) {
+	b.t.Helper()
+	var found map[string]string
+	b.call("POST", "/element", map[string]any{"using": "css selector", "value": css}, &found)
+	for _, id := range found {
+		b.call("POST", "/element/"+id+"/click", nil, nil)
+	}
+}
+
 // until waits until good likes what get returns, and returns it.
 func (b *browser) until(what string, get func() string, good func(string) bool) string {
 	b.t.Helper()

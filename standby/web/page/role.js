@@ -24,6 +24,7 @@ export function start() {
     $('role-force').parentElement.hidden = leads;
     $('role-force').checked = false;
     $('role-word').value = '';
+    $('role-reason').value = '';
     text($('role-word-label'), leads ? 'Type demote to confirm' : 'Type promote to confirm');
     $('role-steps').replaceChildren();
     $('role-do').disabled = true;
