@@ -45,6 +45,7 @@ type view struct {
 	lease  string // who has it, or had it last
 	seen   time.Duration
 	sawIt  bool          // the primary was seen, at seen, by this node
+	steady time.Duration // since when this process has run, and reached NATS, without a break
 	due    time.Duration // since when this node could stand but for its turn; negative: it could not
 	after  time.Duration
 	turn   time.Duration
@@ -90,6 +91,9 @@ func (v *view) wait() string {
 	seen, by := v.lastSeen()
 	if ago := v.now - seen; ago < v.after {
 		return fmt.Sprintf("the primary was seen alive %v ago by %s", ago.Round(time.Millisecond), by)
+	}
+	if been := v.now - v.steady; been < v.after/2 { // nobody could see it, and nobody has looked since
+		return fmt.Sprintf("this process was stopped, or cut off from NATS, until %v ago", been.Round(time.Millisecond))
 	}
 	return ""
 }

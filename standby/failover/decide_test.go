@@ -20,7 +20,7 @@ const testAfter = 2 * time.Second
 func ready() view {
 	return view{
 		now: time.Minute, me: Words{Node: "b", Epoch: 3, Version: 100, Priority: 1}, free: true,
-		seen: time.Minute - testAfter, sawIt: true, due: time.Minute, after: testAfter, turn: testAfter / 4,
+		seen: time.Minute - testAfter, sawIt: true, due: time.Minute, steady: time.Minute - testAfter/2, after: testAfter, turn: testAfter / 4,
 	}
 }
 
@@ -41,6 +41,8 @@ func TestDecide(t *testing.T) {
 		{"lagging", func(v *view) { v.me.Unfit = "it is catching up" }, "catching up"},
 		{"the primary was seen a moment ago", func(v *view) { v.seen += time.Millisecond }, "seen alive"},
 		{"never seen", func(v *view) { v.sawIt = false }, "person"},
+		{"this process has only just gone on", func(v *view) { v.steady++ }, "was stopped"},
+		{"it has, but a leader is gone", func(v *view) { v.led, v.steady = true, v.now }, ""},
 		{"another node sees it", func(v *view) {
 			h := other("c", 3, 100, 0)
 			h.Seen, h.Ago = true, 200*time.Millisecond

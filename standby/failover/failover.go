@@ -16,6 +16,10 @@
 // that waits for its disk, or for a packet that TCP sends again (1 s, then 2 s);
 // a longer one would not leave the second that promoting and the clients' own
 // attempts need of the 3 s that the whole may take.
+//
+// A process that was stopped itself, or cut off from all others, has seen nothing
+// either. When that is over it looks for After/2 before it takes a primary for
+// dead.
 package failover
 
 import (
@@ -65,6 +69,8 @@ type Failover struct {
 	due    time.Duration
 	led    bool
 	ledAt  time.Duration // when led was asked
+	looked time.Duration // when it was looked last
+	steady time.Duration // see view
 }
 
 // Status tells how fail-over stands.
@@ -127,6 +133,7 @@ func (f *Failover) Run(ctx context.Context) error {
 		}
 		if f.look(ctx) {
 			f.stand(ctx)
+			f.looked = f.clock()
 		}
 	}
 }
@@ -183,8 +190,11 @@ func (f *Failover) tell(ctx context.Context) {
 func (f *Failover) words() Words {
 	st, r := f.cfg.Standby.Status(), f.node.Role()
 	w := Words{Node: f.cluster.Node(), Epoch: st.Epoch, Version: st.Image, Priority: f.cfg.Priority}
-	if r.Role != role.InSync {
+	switch {
+	case r.Role != role.InSync:
 		w.Unfit = "it is " + string(r.Role)
+	case st.Delay > 0:
+		w.Unfit = "it is delayed on purpose"
 	}
 	if at, _ := f.cfg.Health.Seen(); !at.IsZero() {
 		w.Seen, w.Ago = true, time.Since(at)
@@ -243,6 +253,8 @@ func (f *Failover) look(ctx context.Context) bool {
 	}
 	if err != nil {
 		f.due = -1
+		f.looked = f.clock()
+		f.steady = f.looked
 		f.waits("NATS does not answer: " + err.Error())
 		return false
 	}
@@ -251,6 +263,10 @@ func (f *Failover) look(ctx context.Context) bool {
 	at, how := f.cfg.Health.Seen()
 	v.sawIt, v.now = !at.IsZero(), f.clock()
 	v.seen = v.now - time.Since(at)
+	if v.now-f.looked > f.cfg.After/4 { // this process, or its machine, stood still
+		f.steady = v.now
+	}
+	f.looked, v.steady = v.now, f.steady
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, h := range f.others {
