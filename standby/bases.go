@@ -48,7 +48,7 @@ func (s *Standby) renewBase(ctx context.Context) error {
 	if time.Since(newest.Created) < s.cfg.BaseEvery || state != InSync && state != Leading || newest.Version >= s.version() {
 		return nil
 	}
-	v, err := s.storeBase(ctx)
+	v, err := s.StoreBase(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func (s *Standby) trim(ctx context.Context) error {
 // goneMember is how long a delayed standby that says nothing is waited for.
 const goneMember = 24 * time.Hour
 
-// storeBase stores the present state as a base image.
-func (s *Standby) storeBase(ctx context.Context) (meta.Version, error) {
+// StoreBase stores the present state as a base image and tells its version.
+func (s *Standby) StoreBase(ctx context.Context) (meta.Version, error) {
 	v, err := s.View()
 	if err != nil {
 		return 0, err

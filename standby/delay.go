@@ -14,7 +14,8 @@ import (
 // delay is how a standby stays behind on purpose: entries wait in its source.
 type delay struct {
 	hurry atomic.Uint64 // entries before this version wait no longer
-	woken chan struct{} // has one element when hurry rose
+	limit atomic.Uint64 // entries from this version on wait for ever; 0: none do
+	woken chan struct{} // has one element when one of them was changed
 	due   atomic.Int64  // when what waits has its turn, Unix ns; 0: nothing waits
 }
 
@@ -23,8 +24,19 @@ func newDelay() delay { return delay{woken: make(chan struct{}, 1)} }
 // Hurry lets entries before version v wait no longer, whatever Config.Delay says.
 func (s *Standby) Hurry(v meta.Version) {
 	s.delay.hurry.Store(uint64(v))
+	s.delay.wake()
+}
+
+// Limit keeps a delayed standby before version v, whatever was said before, until
+// Limit(0). What was on its way to the image may be applied still.
+func (s *Standby) Limit(v meta.Version) {
+	s.delay.limit.Store(uint64(v))
+	s.delay.wake()
+}
+
+func (d *delay) wake() {
 	select {
-	case s.delay.woken <- struct{}{}:
+	case d.woken <- struct{}{}:
 	default:
 	}
 }
@@ -66,14 +78,23 @@ func (src *streamSource) wait(ctx context.Context, received time.Time, first met
 	due := received.Add(src.s.cfg.Delay)
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
-	for {
-		if hurry := meta.Version(d.hurry.Load()); hurry > first {
-			return int(min(uint64(hurry-first), uint64(count))), nil
+	for over := false; ; {
+		all := uint64(count) // that there are before the limit
+		if limit := meta.Version(d.limit.Load()); limit != 0 {
+			all = min(all, uint64(max(limit, first)-first))
+		}
+		hurry := meta.Version(d.hurry.Load())
+		switch {
+		case all == 0:
+		case over:
+			return int(all), nil
+		case hurry > first:
+			return int(min(uint64(hurry-first), all)), nil
 		}
 		d.due.Store(due.UnixNano())
 		select {
 		case <-timer.C:
-			return count, nil
+			over = true
 		case <-d.woken:
 		case <-ctx.Done():
 			return 0, ctx.Err()

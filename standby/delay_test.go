@@ -34,6 +34,12 @@ func TestDelayedStandby(t *testing.T) {
 		}
 	}
 	delayed(h.first)
+	n.stand.Limit(h.first + 1)
+	n.stand.Hurry(end)
+	n.wait(h.first + 1)
+	delayed(h.first + 1)
+	n.stand.Hurry(0)
+	n.stand.Limit(0)
 	for _, to := range []meta.Version{h.first + 1, h.first + 1234, end} {
 		n.stand.Hurry(to)
 		n.wait(to)

@@ -25,11 +25,16 @@ the stream has, reads what the dead master left in its changelog files where --c
 them, and serves changes. A standby that is behind, or whose primary still answers, is refused.
 Clients come by themselves once the master's address leads to this host.
 
+With --at a standby that stays behind on purpose (--delay) leads from a version or time that it has not
+reached: what came later is given up, for all standbys. It warns of files whose chunks were deleted or
+written since, which have to be looked at: data does not come back with the metadata.
+
 With --hand-over a stock mfsmaster takes over instead: what is in its data directory is moved aside, the image is
 exported there and compared, the master is started, and this process follows it from then on, in a new epoch. That
 works while it leads, too. Killed at any moment, it can be told again, or given up with demote.`,
 		examples: `mfsstandby promote --data /var/lib/mfsstandby --reason "mfsmaster lost its power"
 mfsstandby promote --dry-run
+mfsstandby promote --at "2026-01-02 15:04:05" --reason "rm -rf in the wrong directory"
 mfsstandby promote --changelog-dir /mnt/dead-master/var/lib/mfs
 mfsstandby promote --hand-over /etc/mfs/mfsmaster.cfg`,
 		setup: func(f *pflag.FlagSet) runFunc {
@@ -40,12 +45,20 @@ mfsstandby promote --hand-over /etc/mfs/mfsmaster.cfg`,
 			f.StringVar(&opt.Reason, "reason", "", "why, for people: it is kept in the stream")
 			f.BoolVar(&opt.DryRun, "dry-run", false, "only tell whether it could")
 			f.StringVar(&opt.ChangelogDir, "changelog-dir", "", "data directory of the dead master, to read what it did not send")
+			f.StringVar(&opt.At, "at", "", "version (1200000) or time (RFC 3339, \"2006-01-02 15:04:05\" local, @UNIX, now) to lead from, with --delay")
 			f.StringVar(&opt.HandOver, "hand-over", "", "mfsmaster.cfg of a stock master on this host, which is started on the image and accepts writes instead")
 			f.StringVar(&opt.Master, "mfsmaster", "", "its program, run as PROGRAM -c CFG start (default: it is looked for)")
 			asJSON := f.Bool("json", false, "print everything, for programs")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
+				}
+				if opt.At != "" {
+					at, err := point(opt.At) // in the time zone of who asks
+					if err != nil {
+						return err
+					}
+					opt.At = at.Exact()
 				}
 				return changeRole(c, *asJSON, func(report func(promote.Step)) (promote.Result, error) {
 					return control.NewClient(*data).Promote(ctx, opt, report)
@@ -102,6 +115,9 @@ func changeRole(c *console, asJSON bool, do func(func(promote.Step)) (promote.Re
 	if res.Missing != "" {
 		fmt.Fprintf(c.out, "%s.\n", res.Missing)
 	}
+	if res.Gone > 0 {
+		fmt.Fprintf(c.out, "Look at %d files whose data may be lost or newer: %s lists them.\n", res.Gone, res.GoneIn)
+	}
 	if err == nil {
 		fmt.Fprintf(c.out, "It is %s, after %.1f ms.\n", res.Role.Role, res.Ms)
 	}
@@ -152,7 +168,7 @@ func roleRoutes(n *promote.Node) []web.Route {
 		}
 	}
 	return []web.Route{
-		{Pattern: "POST /api/v1/promote", About: "let this standby lead: {\"reason\", \"force\", \"accept_loss\", \"dry_run\", \"changelog_dir\"}", Serve: route(n.Promote)},
+		{Pattern: "POST /api/v1/promote", About: "let this standby lead: {\"reason\", \"force\", \"accept_loss\", \"dry_run\", \"changelog_dir\", \"at\"}", Serve: route(n.Promote)},
 		{Pattern: "POST /api/v1/demote", About: "end that it leads: {\"reason\"}", Serve: route(
 			func(ctx context.Context, opt promote.Options, report func(promote.Step)) (promote.Result, error) {
 				return n.Demote(ctx, opt.Reason, report)

@@ -32,6 +32,17 @@ func (p Point) String() string {
 	return "now"
 }
 
+// Exact is the point as ParsePoint reads it anywhere; its Epoch is not told.
+func (p Point) Exact() string {
+	switch {
+	case p.Version != 0:
+		return strconv.FormatUint(uint64(p.Version), 10)
+	case !p.Time.IsZero():
+		return p.Time.Format(time.RFC3339)
+	}
+	return "now"
+}
+
 // IsZero tells whether it is now.
 func (p Point) IsZero() bool { return p.Version == 0 && p.Time.IsZero() }
 

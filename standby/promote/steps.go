@@ -25,6 +25,7 @@ type Options struct {
 	Reason       string `json:"reason,omitempty"`        // for people
 	DryRun       bool   `json:"dry_run,omitempty"`       // check only
 	ChangelogDir string `json:"changelog_dir,omitempty"` // data directory of the dead primary, absolute
+	At           string `json:"at,omitempty"`            // version or time, see history.ParsePoint, to lead from: a delayed standby only; what came later is given up
 	HandOver     string `json:"hand_over,omitempty"`     // mfsmaster.cfg, absolute, of a stock master that is to accept writes instead
 	Master       string `json:"mfsmaster,omitempty"`     // its program; empty: it is looked for
 
@@ -51,8 +52,10 @@ type Result struct {
 	Role    role.State   `json:"role"`
 	Version meta.Version `json:"version"` // of the first entry of the leader
 	Ms      float64      `json:"ms"`
-	Primary *Heard       `json:"primary,omitempty"` // as it was heard last
-	Missing string       `json:"missing"`           // what may be lost, in words
+	Primary *Heard       `json:"primary,omitempty"`       // as it was heard last
+	Missing string       `json:"missing"`                 // what may be lost, in words
+	Gone    int          `json:"files_gone,omitempty"`    // with Options.At: whose chunks were deleted or written since
+	GoneIn  string       `json:"files_gone_in,omitempty"` // file with a list of them, a JSON object per line
 }
 
 // Errors of a promotion.
@@ -73,6 +76,8 @@ type run struct {
 
 	resumes bool            // it leads on after a restart
 	hold    context.Context // of the lease; nil: none is needed
+	back    *back           // nil: it leads from the end of the stream
+	release func()          // gives the image back to the standby; nil: the standby has it
 	writer  *stream.Writer
 	as      string // WriterConfig.As
 	heard   *Heard
@@ -112,10 +117,13 @@ func (n *Node) Promote(ctx context.Context, opt Options, report func(Step)) (Res
 	defer n.turn.Unlock()
 	start := time.Now()
 	r := newRun(n, opt, report)
-	if err := r.step("check", r.check); err != nil {
+	err := r.step("check", r.check)
+	if err == nil && opt.At != "" {
+		err = r.step("point", func() (string, error) { return r.findPoint(ctx) })
+	}
+	if err != nil {
 		return Result{Role: n.Role()}, err
 	}
-	var err error
 	switch {
 	case opt.DryRun:
 	case opt.HandOver != "":
@@ -126,6 +134,9 @@ func (n *Node) Promote(ctx context.Context, opt Options, report func(Step)) (Res
 	res := Result{Role: n.Role(), Ms: ms(time.Since(start)), Primary: r.heard, Missing: r.missing()}
 	if r.writer != nil {
 		res.Version = r.writer.Next()
+	}
+	if r.back != nil {
+		res.Gone, res.GoneIn = r.back.gone, r.back.list
 	}
 	return res, err
 }
@@ -333,7 +344,12 @@ func (r *run) fence(ctx context.Context, may func(*stream.Writer) error) error {
 
 // finish drains, and leads.
 func (r *run) finish(ctx context.Context) error {
-	err := r.step("drain", func() (string, error) { return r.drain(ctx) })
+	var err error
+	if r.back != nil {
+		err = r.goBack(ctx)
+	} else {
+		err = r.step("drain", func() (string, error) { return r.drain(ctx) })
+	}
 	if err == nil && r.opt.ChangelogDir != "" {
 		err = r.step("files", func() (string, error) { return r.drainFiles(ctx) })
 	}
@@ -407,32 +423,32 @@ func (r *run) flip(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r.serveMetaloggers()
-	release, err := r.cfg.Standby.Hold(ctx)
-	if err != nil {
-		return "", err
+	if r.release == nil {
+		release, err := r.cfg.Standby.Hold(ctx)
+		if err != nil {
+			return "", err
+		}
+		r.release = release
 	}
 	img, err := r.cfg.Standby.Image()
 	if err != nil {
-		release()
 		return "", err
 	}
 	pos, end := img.Position(), streamWriter{r.writer}.End()
 	if pos.Version != end.Version || pos.Chain != [16]byte{} && pos.Chain != end.Chain {
-		release()
 		return "", fmt.Errorf("the image is at version %d with chain %x, the stream at %d with %x: they are not of one history", pos.Version, pos.Chain, end.Version, end.Chain)
 	}
 	err = r.fire(role.Drained, r.opt.Reason, func(st *role.State) {
 		st.Epoch, st.Begun, st.Address, st.HandOver = end.Epoch, end.Version, r.opt.Address, nil
 	})
 	if err != nil {
-		release()
 		return "", err
 	}
-	l, err := r.begin(img, r.writer, r.hold, release)
+	l, err := r.begin(img, r.writer, r.hold, r.release)
 	if err != nil {
-		release()
 		return "", errors.Join(err, r.fire(role.Lost, err.Error(), nil))
 	}
+	r.release = nil // the leader gives it back
 	if err := l.Do(ctx, func(*leader.Turn) {}); err != nil {
 		if t := r.term(); t != nil { // nobody may be left to lead without clients
 			t.end()
@@ -457,6 +473,10 @@ func (n *Node) serveMetaloggers() {
 
 // giveUp lets this process follow again after a promotion that failed.
 func (r *run) giveUp(cause error) error {
+	if r.release != nil {
+		r.release()
+		r.release = nil
+	}
 	e := role.Failed
 	if errors.Is(cause, stream.ErrFenced) {
 		e = role.Fenced
@@ -501,9 +521,12 @@ func (r *run) missing() string {
 	default:
 		fmt.Fprintf(&b, "%s was heard last at %s, and had sent all before version %d then", h.Source, h.At.Format(time.RFC3339Nano), h.Next)
 	}
-	if r.files != "" {
+	switch {
+	case r.back != nil:
+		fmt.Fprintf(&b, "; the entries from version %d on, which the stream has up to %d, were given up as was asked", r.back.to, r.back.end)
+	case r.files != "":
 		b.WriteString("; " + r.files + ": nothing is missing that it had written down")
-	} else {
+	default:
 		b.WriteString("; it may have had more, which its changelog files would show (--changelog-dir)")
 	}
 	return b.String()
