@@ -32,6 +32,7 @@ type trio struct {
 	routes  []string
 	dirs    []string
 	servers []*Server
+	with    func(*ServerConfig) // changes what they are started with; nil: nothing
 }
 
 func newTrio(t *testing.T) *trio {
@@ -43,11 +44,15 @@ func (tr *trio) start(which ...int) {
 	done := make(chan error)
 	for _, i := range which {
 		go func() {
-			var err error
-			tr.servers[i], err = StartServer(ServerConfig{
+			cfg := ServerConfig{
 				StoreDir: tr.dirs[i], Name: fmt.Sprint("s", i), Log: quiet,
 				Cluster: &ClusterPeers{Name: "test", Listen: tr.routes[i], Peers: tr.routes, Pass: "secret"},
-			})
+			}
+			if tr.with != nil {
+				tr.with(&cfg)
+			}
+			var err error
+			tr.servers[i], err = StartServer(cfg)
 			done <- err
 		}()
 	}
