@@ -391,7 +391,7 @@ func (a *Applier) commitIfDue(behind bool) error {
 		every *= whenBehind
 	}
 	dirty := a.img.Dirty()
-	due := dirty >= a.cfg.CommitBytes || dirty > 0 && since >= every
+	due := dirty >= a.cfg.CommitBytes || since >= every && a.img.Uncommitted()
 	if !due || dirty < 2*a.cfg.CommitBytes && !a.img.MayCommit() {
 		return nil
 	}

@@ -70,6 +70,7 @@ type Image struct {
 	busy       chan error
 	running    *flush                // until busy tells its end
 	wanted     bool                  // a commit comes next
+	rooted     Position              // of the last commit begun
 	kept       int64                 // bytes that were dirty after the last flush began
 	void       atomic.Pointer[error] // why the state may not be used until Reset
 	views      map[*View]struct{}    // those held
@@ -146,7 +147,7 @@ func (img *Image) restart(r *root) error {
 	}
 	img.started, img.done = r.ts, r.ts
 	img.durable, img.durableSum = r.pos, r.digest
-	img.kept, img.wanted = 0, false
+	img.kept, img.wanted, img.rooted = 0, false, r.pos
 	img.tell()
 	img.void.Store(nil)
 	img.publish()
@@ -426,7 +427,15 @@ func (img *Image) MayCommit() bool {
 	return !img.wanted
 }
 
-// Dirty returns the bytes of cache that wait for a commit.
+// Uncommitted tells whether there is something that no Commit was begun for. Pages
+// may be written without one, so that none is dirty.
+func (img *Image) Uncommitted() bool {
+	img.writer.Lock()
+	defer img.writer.Unlock()
+	return img.core.dirty > 0 || img.root.pos != img.rooted
+}
+
+// Dirty returns the bytes of cache that wait to be written.
 func (img *Image) Dirty() int64 {
 	img.writer.Lock()
 	defer img.writer.Unlock()
@@ -452,7 +461,7 @@ func (img *Image) flushOlder(commit bool, before uint32) error {
 		digest := img.digests.plus(c.digestScalars())
 		f.root = &root{ts: f.ts, pos: img.root.pos, pub: c.pub, priv: c.priv, digest: digest}
 		img.counters.Commits++
-		img.wanted = false
+		img.wanted, img.rooted = false, img.root.pos
 	}
 	img.counters.Flushes++
 	img.started = f.ts

@@ -493,3 +493,49 @@ func TestKnownBesideAProposal(t *testing.T) {
 		t.Errorf("after it: %+v", got)
 	}
 }
+
+// What no commit was begun for is told of, also when all pages are written, or
+// none was changed.
+func TestUncommitted(t *testing.T) {
+	img := openTest(t, t.TempDir())
+	defer img.Close()
+	update := func(change func(*meta.State)) {
+		t.Helper()
+		err := img.Update(func(st *meta.State, pos Position) (Position, error) {
+			change(st)
+			pos.Version++
+			return pos, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*meta.State)
+		dirty  bool // pages are
+	}{
+		{"a change", func(st *meta.State) { st.Nodes.Insert(5, meta.Node{Type: meta.TypeDir}) }, true},
+		{"a change, and a look at all", func(st *meta.State) {
+			st.Nodes.Insert(500, meta.Node{Type: meta.TypeDir})
+			for range st.Nodes.Scan(0) {
+			}
+		}, false},
+		{"nothing but the version", func(*meta.State) {}, false},
+	} {
+		update(tc.change)
+		if dirty := img.Dirty() > 0; dirty != tc.dirty || !img.Uncommitted() {
+			t.Errorf("%s: dirty: %v, uncommitted: %v", tc.name, dirty, img.Uncommitted())
+		}
+		if err := img.Commit(true); err != nil {
+			t.Fatal(err)
+		}
+		if img.Uncommitted() || img.Known().Committed != img.Position() {
+			t.Errorf("%s, after a commit: uncommitted: %v, %+v", tc.name, img.Uncommitted(), img.Known().Committed)
+		}
+	}
+	update(func(*meta.State) {})
+	if err := img.Reset(); err != nil || img.Uncommitted() {
+		t.Errorf("after going back: uncommitted: %v, %v", img.Uncommitted(), err)
+	}
+}

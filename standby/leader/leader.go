@@ -249,7 +249,7 @@ func (l *Leader) run(ctx context.Context) error {
 // in the stream.
 func (l *Leader) commitIfDue() error {
 	now := l.cfg.Clock()
-	if now.Sub(l.commit) < l.cfg.CommitEvery || l.cfg.Image.Dirty() == 0 || !l.cfg.Image.MayCommit() {
+	if now.Sub(l.commit) < l.cfg.CommitEvery || !l.cfg.Image.Uncommitted() || !l.cfg.Image.MayCommit() {
 		return nil
 	}
 	l.commit = now

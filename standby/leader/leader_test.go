@@ -225,6 +225,27 @@ func has(t *testing.T, img *image.Image, name string) (ok bool) {
 	return ok
 }
 
+// The last change is soon committed when nothing comes after it, also if its pages
+// were written before.
+func TestTheLastChangeIsCommitted(t *testing.T) {
+	img, begun := newImage(t), time.Now()
+	clock := func() time.Time { return time.Unix(testTime, 0).Add(time.Since(begun)) }
+	l, _ := lead(t, Config{Image: img, Stream: promote(t, newCluster(t), "leader"), Clock: clock, CommitEvery: time.Millisecond})
+	err := l.Do(t.Context(), func(turn *Turn) {
+		turn.Add(&changelog.Create{Parent: meta.Root, Base: []byte("d"), Type: meta.TypeDir, Mode: 0o755})
+		for range turn.State().Nodes.Scan(0) { // needs all of them in the store
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); img.Known().Committed.Version != testVersion+1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the image is at %+v", img.Known())
+		}
+	}
+}
+
 // What many clients ask for at once is in the stream when they are answered,
 // and whoever follows the stream has the same metadata.
 func TestRequestsBecomeEntries(t *testing.T) {
