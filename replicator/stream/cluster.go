@@ -140,6 +140,17 @@ func (c *Cluster) MetaID() uint64 { return c.metaid }
 // Name is the name of the stream.
 func (c *Cluster) Name() string { return c.name }
 
+// compression is that of the stream. A server that takes back messages which were
+// not acknowledged, as one of several may have to after an election, can compress
+// the block that it goes on writing to (nats-server 2.15.3, Truncate), and then
+// nothing of that block can be read any more.
+func compression(replicas int) jetstream.StoreCompression {
+	if replicas > 1 {
+		return jetstream.NoCompression
+	}
+	return jetstream.S2Compression
+}
+
 // logConfig is how the stream of entries is kept.
 func (c *Cluster) logConfig(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -147,7 +158,7 @@ func (c *Cluster) logConfig(replicas int) jetstream.StreamConfig {
 		Description: "changelog of MooseFS cluster " + strings.TrimPrefix(c.name, strings.SplitN(c.name, "-", 2)[0]+"-"),
 		Subjects:    []string{c.subject + ".*"},
 		Storage:     jetstream.FileStorage,
-		Compression: jetstream.S2Compression,
+		Compression: compression(replicas),
 		Replicas:    max(replicas, 1),
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardNew,
@@ -174,10 +185,13 @@ func (c *Cluster) openLog(ctx context.Context, replicas int) (jetstream.Stream, 
 	if err := checkConfig(&have, &want); err != nil {
 		return nil, err
 	}
-	if replicas == 0 || have.Replicas == replicas {
+	if replicas == 0 {
+		replicas = have.Replicas
+	}
+	if have.Replicas == replicas && have.Compression == compression(replicas) {
 		return s, nil
 	}
-	have.Replicas = replicas
+	have.Replicas, have.Compression = replicas, compression(replicas)
 	more, err := c.conn.js.UpdateStream(ctx, have)
 	if tooFew(err) { // Grow does it when they are there
 		return s, nil

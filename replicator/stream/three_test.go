@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"mfsstandby/changelog/meta"
 )
 
@@ -117,6 +119,9 @@ func TestThreeServers(t *testing.T) {
 		cl := tr.open(i, 0)
 		if got := cl.log.CachedInfo().Config.Replicas; got != 3 {
 			t.Errorf("opened at server %d: %d replicas of entries, want 3", i, got)
+		}
+		if got := cl.log.CachedInfo().Config.Compression; got != jetstream.NoCompression {
+			t.Errorf("opened at server %d: what servers may have to take back is compressed: %v", i, got)
 		}
 		members, err := cl.members.Status(t.Context())
 		if err != nil {
@@ -324,9 +329,15 @@ func TestGrow(t *testing.T) {
 	tr := newTrio(t)
 	tr.start(0, 1, 2)
 	cl := tr.open(0, 1)
+	if got := cl.log.CachedInfo().Config.Compression; got != jetstream.S2Compression {
+		t.Errorf("alone it is compressed: %v", got)
+	}
 	w := newWriter(t, cl, 1)
 	appendAll(t, w, 200, 10)
 	tr.conn(1).Grow(t.Context(), 3)
+	if got := tr.open(1, 0).log.CachedInfo().Config.Compression; got != jetstream.NoCompression {
+		t.Errorf("in three copies it is compressed: %v", got)
+	}
 	eventually(t, "three copies", func(ctx context.Context) error {
 		nodes, err := cl.Nodes(ctx)
 		if err == nil && len(nodes) != 3 {
