@@ -53,10 +53,15 @@ func (r *Replicator) Status() Status {
 	return s
 }
 
-// Received is the version after what was received.
+// Received is the version after what was received and is on its way to the stream;
+// 0 if this tap brings nothing there: another one does, or a leader has the stream,
+// and what this one has beyond it is lost.
 func (r *Replicator) Received() meta.Version {
 	r.status.mu.Lock()
 	defer r.status.mu.Unlock()
+	if r.status.idle {
+		return 0
+	}
 	return r.status.now.Received
 }
 
@@ -66,8 +71,9 @@ type tracker struct {
 	events *events.Log
 	live   *tap.Live // nil without
 
-	mu  sync.Mutex
-	now Status
+	mu   sync.Mutex
+	now  Status
+	idle bool // others write to the stream
 }
 
 func (t *tracker) get() Status {
@@ -127,7 +133,7 @@ func (t *tracker) acked() meta.Version {
 func (t *tracker) wait(err error) {
 	t.mu.Lock()
 	known := t.now.Waits == err.Error()
-	t.now.Waits = err.Error()
+	t.now.Waits, t.idle = err.Error(), true
 	t.mu.Unlock()
 	if !known {
 		t.event(slog.LevelInfo, events.Waiting, "not following", err)
@@ -137,14 +143,16 @@ func (t *tracker) wait(err error) {
 func (t *tracker) goOn() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.now.Waits = ""
+	t.now.Waits, t.idle = "", false
 }
 
 func (t *tracker) fail(err error) {
+	fenced := errors.Is(err, stream.ErrFenced) || errors.Is(err, ErrLed)
 	t.mu.Lock()
 	t.now.Error = err.Error()
+	t.idle = t.idle || fenced
 	t.mu.Unlock()
-	if errors.Is(err, stream.ErrFenced) || errors.Is(err, ErrLed) {
+	if fenced {
 		t.event(slog.LevelWarn, events.Fenced, "the primary is no longer followed", err)
 		return
 	}
