@@ -37,10 +37,10 @@ func (c *Caller) AttributesOf(st *meta.State, ino meta.Inode, n *meta.Node, pare
 
 // SetAttributes is AttributesOf for many nodes: it saves copies.
 func (c *Caller) SetAttributes(a *Attributes, st *meta.State, ino meta.Inode, n *meta.Node, parent *meta.Node) {
-	*a = Attributes{
-		Flags: c.attrFlags(n, parent), Type: n.Type, Mode: n.Mode & modeBits,
-		Atime: n.Atime, Mtime: n.Mtime, Ctime: n.Ctime, Links: n.Links, Winattr: n.Winattr,
-	}
+	// One by one: a literal would be made elsewhere and copied.
+	a.Flags, a.Type, a.Mode, a.UID, a.GID = c.attrFlags(n, parent), n.Type, n.Mode&modeBits, 0, 0
+	a.Atime, a.Mtime, a.Ctime, a.Links = n.Atime, n.Mtime, n.Ctime, n.Links
+	a.Length, a.Rdev, a.Winattr = 0, 0, n.Winattr
 	if n.Flags&meta.HasAccessACL != 0 {
 		a.Mode = n.Mode&0o7000 | aclMode(st, ino)
 	}

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Encoder appends packets to a buffer: Begin, the fields, End, and again. The
 // zero Encoder is ready; Buf may be set to a buffer to reuse.
@@ -21,6 +24,19 @@ func (e *Encoder) End() {
 	length := len(e.Buf) - e.start - HeaderSize
 	binary.BigEndian.PutUint32(e.Buf[e.start+4:], uint32(length))
 }
+
+// extend appends n bytes that are to be set, and returns them.
+func (e *Encoder) extend(n int) []byte {
+	at := len(e.Buf)
+	if cap(e.Buf)-at < n {
+		e.Buf = slices.Grow(e.Buf, n)
+	}
+	e.Buf = e.Buf[:at+n]
+	return e.Buf[at:]
+}
+
+// cut takes the last n bytes away.
+func (e *Encoder) cut(n int) { e.Buf = e.Buf[:len(e.Buf)-n] }
 
 // U8 appends an 8-bit number.
 func (e *Encoder) U8(v uint8) { e.Buf = append(e.Buf, v) }

@@ -185,7 +185,15 @@ func (d *Decoder) nodeType(client Release) meta.Type {
 
 // Append appends the block.
 func (a *Attr) Append(e *Encoder, client Release) {
-	var b [36]byte // all at once: listings of directories are made of these
+	a.put((*[maxAttrSize]byte)(e.extend(maxAttrSize)), client)
+	e.cut(maxAttrSize - AttrSize(client))
+}
+
+// maxAttrSize is the longest that the block can be.
+const maxAttrSize = 36
+
+// put writes the block, of which clients get the first AttrSize bytes.
+func (a *Attr) put(b *[maxAttrSize]byte, client Release) {
 	if client >= rel1_7_32 {
 		b[0] = a.Flags
 		binary.BigEndian.PutUint16(b[1:], uint16(a.Type)<<12|a.Mode&0xFFF)
@@ -201,7 +209,6 @@ func (a *Attr) Append(e *Encoder, client Release) {
 	binary.BigEndian.PutUint32(b[23:], a.Links)
 	binary.BigEndian.PutUint64(b[27:], a.Length)
 	b[35] = a.Winattr
-	e.Buf = append(e.Buf, b[:AttrSize(client)]...)
 }
 
 // Decode reads the block.

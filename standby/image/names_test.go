@@ -68,3 +68,66 @@ func TestNamesAreThoseOfTheList(t *testing.T) {
 	})
 	check(0)
 }
+
+// The stamp of a directory differs when any of its names does, and only then as
+// long as it is cached.
+func TestStamp(t *testing.T) {
+	img := openTest(t, t.TempDir())
+	defer img.Close()
+	const dir = meta.Inode(7)
+	change := func(f func(st *meta.State)) {
+		t.Helper()
+		err := img.Update(func(st *meta.State, pos Position) (Position, error) {
+			f(st)
+			pos.Version++
+			return pos, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stamp := func() (s Stamp) {
+		t.Helper()
+		if err := img.Read(func(st *meta.State, _ Position) error { s = st.Edges.(edgeTable).Stamp(dir); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	change(func(st *meta.State) {
+		for _, d := range []meta.Inode{dir, dir + 1} {
+			st.Dirs.Insert(d, meta.Dir{})
+			st.Edges.InsertHead(d, []byte("first"), 100, false, 5000)
+		}
+	})
+	for _, tc := range []struct {
+		what    string
+		differs bool
+		f       func(st *meta.State)
+	}{
+		{"nothing", false, func(*meta.State) {}},
+		{"a name at the head", true, func(st *meta.State) { st.Edges.InsertHead(dir, []byte("head"), 101, false, 4000) }},
+		{"a name at the tail", true, func(st *meta.State) { st.Edges.InsertTail(dir, []byte("tail"), 102, false, 6000) }},
+		{"an id", true, func(st *meta.State) { st.Edges.SetID(dir, []byte("tail"), 7000) }},
+		{"a name less", true, func(st *meta.State) { st.Edges.Delete(dir, []byte("first")) }},
+		{"a name less and another one instead", true, func(st *meta.State) {
+			st.Edges.Delete(dir, []byte("head"))
+			st.Edges.InsertHead(dir, []byte("head"), 103, false, 4000)
+		}},
+		{"the directory next to it", false, func(st *meta.State) { st.Edges.Delete(dir+1, []byte("first")) }},
+		{"the directory's own record", false, func(st *meta.State) { d, _ := st.Dirs.Edit(dir); d.Elements = 2 }},
+	} {
+		before := stamp()
+		change(tc.f)
+		if differs := stamp() != before; differs != tc.differs {
+			t.Errorf("%s: that the stamp differs is %v", tc.what, differs)
+		}
+	}
+	before := stamp()
+	if err := img.Commit(true); err != nil || stamp() != before {
+		t.Errorf("a commit changes the stamp, %v", err)
+	}
+	change(func(st *meta.State) { st.Edges.Delete(dir, []byte("tail")) })
+	if err := img.Reset(); err != nil || stamp() == before {
+		t.Errorf("going back leaves the stamp of pages that are no more, %v", err)
+	}
+}

@@ -27,6 +27,7 @@ type dirPage struct {
 	names    uint32 // in all buckets
 	buckets  uint32
 	min, max uint64 // bounds of Order of its names
+	changes  uint64 // of its names since the page was made; never stored
 
 	// What was added to the totals and is not in them yet, nor above: see
 	// core.settle. Never stored.
@@ -263,6 +264,7 @@ func (t edgeTable) InsertTail(parent meta.Inode, name []byte, child meta.Inode, 
 }
 
 func (t edgeTable) insert(parent meta.Inode, d *dirPage, e *meta.Edge) {
+	d.changes++
 	if d.names == 0 {
 		d.min, d.max = e.Order, e.Order
 	}
@@ -302,9 +304,10 @@ func (t edgeTable) merge(parent meta.Inode, d *dirPage) {
 }
 
 func (t edgeTable) SetID(parent meta.Inode, name []byte, id uint64) {
-	d := t.img.dirs.get(uint64(parent))
+	d := &t.img.dirs.get(uint64(parent)).val
+	d.changes++
 	hash := meta.HashName(name)
-	p := t.img.buckets.edit(bucketKey(parent, bucketOf(hash, d.val.buckets)))
+	p := t.img.buckets.edit(bucketKey(parent, bucketOf(hash, d.buckets)))
 	at := p.val.find(hash, name)
 	e := decodeEdge(p.val.b[at:])
 	e.ID, e.Name = id, name
@@ -319,6 +322,7 @@ func (t edgeTable) Delete(parent meta.Inode, name []byte) {
 	p := t.img.buckets.edit(bucketKey(parent, bucketOf(hash, d.buckets)))
 	p.val.remove(p.val.find(hash, name))
 	d.names--
+	d.changes++
 	switch {
 	case d.names == 0 && d.buckets == 1:
 		d.buckets = 0
@@ -379,6 +383,20 @@ func (t edgeTable) AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge {
 	}
 	runtime.KeepAlive(seen)
 	return list
+}
+
+// Stamp tells states of a directory's names apart. It holds the memory of one page.
+type Stamp struct {
+	page    *dirPage
+	changes uint64
+}
+
+// Stamp returns the stamp of a directory's names now. It is equal to an earlier
+// one of the same directory only if List would still return the same. It may
+// differ although it would: when the page was not cached meanwhile.
+func (t edgeTable) Stamp(parent meta.Inode) Stamp {
+	d := view(t.accessor, t.img.dirs, uint64(parent))
+	return Stamp{d, d.changes}
 }
 
 // appendAliases appends the entries in a bucket, with names that alias it.

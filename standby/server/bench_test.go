@@ -3,10 +3,13 @@ package server
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
+	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
+	"mfsstandby/standby/image"
 )
 
 // BenchmarkRequests measures requests answered per second, over TCP on this
@@ -71,5 +74,49 @@ func BenchmarkRequests(b *testing.B) {
 				c.nc.Close()
 			})
 		}
+	}
+}
+
+// BenchmarkListing measures answers about random directories of 30 names, made
+// one name here, one there.
+func BenchmarkListing(b *testing.B) {
+	f := newFixture(b, everyone)
+	const dirs, names = 1700, 30
+	f.update(func(st *meta.State) error {
+		for i := range dirs {
+			ino := meta.Inode(2 + i)
+			st.Inodes.Reserve(ino)
+			st.Nodes.Insert(ino, meta.Node{Type: meta.TypeDir, Mode: 0o755, Links: 1, Parent: 1})
+			st.Dirs.Insert(ino, meta.Dir{Parent: 1, Name: fmt.Sprint(i), Elements: names})
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		id := uint64(1 << 40)
+		for i := range names * dirs {
+			ino := meta.Inode(2 + dirs + i)
+			st.Inodes.Reserve(ino)
+			d := meta.Inode(2 + rng.IntN(dirs))
+			st.Nodes.Insert(ino, meta.Node{Type: meta.TypeFile, Mode: 0o644, Links: 1, Parent: d})
+			st.Edges.InsertHead(d, fmt.Appendf(nil, "some-name-%d", i), ino, false, id)
+			id--
+		}
+		return nil
+	})
+	rng := rand.New(rand.NewPCG(1, 2))
+	who := changelog.Caller{Session: 1, Root: 1, User: changelog.User{GIDs: []uint32{0}}}
+	var e wire.Encoder
+	var l listing
+	b.ReportAllocs()
+	if err := f.img.Read(func(st *meta.State, _ image.Position) error {
+		for b.Loop() {
+			ino := meta.Inode(2 + rng.IntN(dirs))
+			e.Buf = e.Buf[:0]
+			req := wire.Readdir{MsgID: 1, Inode: ino, Flags: wire.ReaddirAttr, Max: ^uint32(0)}
+			l = listing{e: &e, st: st, who: &who, req: req, client: wire.NewRelease(3, 0, 117), edges: l.edges[:0], nodes: l.nodes[:0], order: l.order, orders: &f.srv.orders}
+			n, _ := st.Nodes.Get(ino)
+			l.append(ino, &n)
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/standby/image"
 )
 
 // order puts names into their directory's order: that of meta.Edge.Order. It
@@ -39,4 +41,77 @@ func (o *order) sort(list []meta.Edge) []meta.Edge {
 	clear(list) // what it points to may be large
 	o.edges = list[:0]
 	return sorted
+}
+
+// orders are the names of directories that were listed more than once, in
+// order, for as long as none of them changes: gathering and sorting them takes
+// about as long as all the rest of a listing.
+type orders struct {
+	mu   sync.Mutex // guards what follows
+	by   map[meta.Inode]keptOrder
+	size int // sum of costs
+}
+
+// keptOrder is what is kept of a directory: without edges, that it was listed.
+type keptOrder struct {
+	of    image.Stamp
+	edges []meta.Edge // they own their names
+	cost  int         // about the bytes that it takes
+}
+
+// Bounds of orders, in bytes.
+const (
+	orderBytes = 32 << 20
+	orderCost  = 300 // of a directory, its page in the image included
+	orderName  = 56  // of a name without its text
+)
+
+// find returns the names of a directory in order, if they are kept.
+func (o *orders) find(dir meta.Inode, of image.Stamp) ([]meta.Edge, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.by[dir]
+	return k.edges, k.of == of && k.edges != nil
+}
+
+// listed takes note of a directory's names, which may alias the image, and keeps
+// them the second time.
+func (o *orders) listed(dir meta.Inode, of image.Stamp, edges []meta.Edge) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.by == nil {
+		o.by = map[meta.Inode]keptOrder{}
+	}
+	fresh, old := keptOrder{of: of, cost: orderCost}, o.by[dir]
+	if old.of == of {
+		var text int
+		fresh.edges, text = cloneEdges(edges)
+		fresh.cost += orderName*len(edges) + text
+	}
+	o.by[dir] = fresh
+	o.size += fresh.cost - old.cost
+	for other, k := range o.by {
+		if o.size <= orderBytes {
+			break
+		}
+		if other != dir { // any: one that is listed often is soon here again
+			o.size -= k.cost
+			delete(o.by, other)
+		}
+	}
+}
+
+// cloneEdges copies a list with its names, which are so many bytes.
+func cloneEdges(edges []meta.Edge) (list []meta.Edge, text int) {
+	for i := range edges {
+		text += len(edges[i].Name)
+	}
+	list = slices.Clone(edges)
+	names := make([]byte, 0, text)
+	for i := range list {
+		at := len(names)
+		names = append(names, list[i].Name...)
+		list[i].Name = names[at:len(names):len(names)]
+	}
+	return list, text
 }

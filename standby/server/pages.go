@@ -66,17 +66,8 @@ func (p *pages) keep(dir meta.Inode, edges []meta.Edge, now time.Time) {
 	if len(edges) > keptNames {
 		return
 	}
-	size := 0
-	for i := range edges {
-		size += len(edges[i].Name)
-	}
-	l := &keptList{dir: dir, edges: slices.Clone(edges), used: now}
-	names := make([]byte, 0, size)
-	for i := range l.edges {
-		at := len(names)
-		names = append(names, l.edges[i].Name...)
-		l.edges[i].Name = names[at:len(names):len(names)]
-	}
+	l := &keptList{dir: dir, used: now}
+	l.edges, _ = cloneEdges(edges)
 	l.ordered = slices.IsSortedFunc(l.edges, func(a, b meta.Edge) int {
 		if a.ID < b.ID {
 			return -1

@@ -8,6 +8,7 @@ import (
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
+	"mfsstandby/standby/image"
 )
 
 // inlineNames is the size of directory that is listed under the image's lock;
@@ -63,7 +64,7 @@ func (c *conn) readdir() error {
 	}
 	d, _ := c.st.Dirs.Get(ino)
 	l := c.lister
-	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], nodes: l.nodes[:0], order: l.order}
+	*l = listing{e: &c.out, st: c.st, who: who, req: p, client: c.release, edges: l.edges[:0], nodes: l.nodes[:0], order: l.order, orders: &c.srv.orders}
 	if d.Elements <= inlineNames {
 		l.append(ino, &n)
 		clear(l.edges) // they alias the image
@@ -94,8 +95,7 @@ func (c *conn) readdir() error {
 		}
 		l.append(ino, &n)
 		if paged {
-			l.list(ino)
-			c.srv.pages.keep(ino, l.edges, time.Now())
+			c.srv.pages.keep(ino, l.list(ino), time.Now())
 		}
 		return meta.OK
 	})
@@ -110,6 +110,7 @@ type listing struct {
 	client wire.Release
 	edges  []meta.Edge // scratch
 	order  order
+	orders *orders      // nil: none are kept
 	nodes  []*meta.Node // scratch
 	left   uint32       // entries that may still be given
 	next   uint64       // cursor of the next page
@@ -125,6 +126,8 @@ type listing struct {
 // are in no order, and valid while the state does not change.
 type fastEdges interface {
 	AppendList(list []meta.Edge, parent meta.Inode) []meta.Edge
+	// Stamp returns what differs when the names of parent do.
+	Stamp(parent meta.Inode) image.Stamp
 }
 
 var dot, dotdot = []byte("."), []byte("..")
@@ -158,8 +161,7 @@ func (l *listing) append(ino meta.Inode, n *meta.Node) {
 	}
 	edges, begun := l.kept, true
 	if !l.isKept {
-		l.list(ino)
-		edges, begun = l.edges, cursor < cursorFirst
+		edges, begun = l.list(ino), cursor < cursorFirst
 	}
 	for !begun && len(edges) > 0 {
 		if begun = edges[0].ID >= cursor; !begun {
@@ -220,14 +222,23 @@ func (l *listing) take() bool {
 	return true
 }
 
-// list collects the names in the directory's order.
-func (l *listing) list(ino meta.Inode) {
+// list returns the names in the directory's order.
+func (l *listing) list(ino meta.Inode) []meta.Edge {
 	fast, ok := l.st.Edges.(fastEdges)
 	if !ok {
-		l.edges = l.st.Edges.List(ino)
-		return
+		return l.st.Edges.List(ino)
+	}
+	if l.orders == nil {
+		l.edges = l.order.sort(fast.AppendList(l.edges[:0], ino))
+		return l.edges
+	}
+	now := fast.Stamp(ino)
+	if edges, ok := l.orders.find(ino, now); ok {
+		return edges
 	}
 	l.edges = l.order.sort(fast.AppendList(l.edges[:0], ino))
+	l.orders.listed(ino, now, l.edges)
+	return l.edges
 }
 
 func (l *listing) entry(name []byte, ino meta.Inode, n, dir *meta.Node) {

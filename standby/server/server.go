@@ -89,6 +89,7 @@ type Server struct {
 	sessions sessions
 	locks    locks
 	pages    pages
+	orders   orders
 	counters counters
 	info     info
 	watch    watch
