@@ -16,6 +16,10 @@ import (
 const (
 	syncEvery  = 100 * time.Millisecond // how long a received entry may be in memory only, with "interval"
 	keptBehind = 200_000                // published entries that the spool keeps at least, should the stream lose them
+
+	// hardenEvery is the least time from one sync of the stream's files to the
+	// next: a sync costs as much processor time as applying a hundred entries.
+	hardenEvery = 20 * time.Millisecond
 )
 
 // pump moves entries from the source to the stream until either fails. What
@@ -155,7 +159,8 @@ func (r *Replicator) wakeHarden() {
 }
 
 // harden acknowledges what is in the stream, beside publish: the disk holds up
-// neither further entries nor their readers.
+// neither further entries nor their readers. What comes after a pause is
+// acknowledged at once.
 func (r *Replicator) harden(ctx context.Context) error {
 	for {
 		select {
@@ -163,10 +168,16 @@ func (r *Replicator) harden(ctx context.Context) error {
 			return nil
 		case <-r.stored:
 		}
+		next := time.After(hardenEvery)
 		if err := r.writer.Sync(); err != nil {
 			return err
 		}
 		r.status.acknowledged(r.writer.Acked())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		}
 	}
 }
 
