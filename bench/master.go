@@ -67,7 +67,7 @@ func threadTime(pid int) time.Duration {
 // the replay alone, without what starting takes.
 func runMaster(ctx context.Context, dir string, in input) (Result, error) {
 	res := Result{Stage: Master, Done: in.entries(), Bytes: in.Bytes}
-	files, err := masterFiles(dir, readOnlyExports, map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog})
+	files, err := masterFiles(dir, readOnlyExports, 0, map[string]string{"metadata.mfs": in.Metadata, "changelog.0.mfs": in.Changelog})
 	if err != nil {
 		return res, err
 	}
@@ -146,10 +146,10 @@ func tail(text []byte) []byte {
 	return bytes.TrimSpace(text[max(0, len(text)-keep):])
 }
 
-// masterFiles makes what a master needs, with copies of files in its data
-// directory; it listens on this host alone.
-func masterFiles(dir, exports string, files map[string]string) (*stock.Private, error) {
-	p, err := stock.MakePrivate(dir, exports)
+// masterFiles makes what a master at a nice level needs, with copies of files in
+// its data directory; it listens on this host alone.
+func masterFiles(dir, exports string, nice int, files map[string]string) (*stock.Private, error) {
+	p, err := stock.MakePrivate(dir, exports, nice)
 	if err != nil {
 		return nil, err
 	}

@@ -260,7 +260,7 @@ func (r *promoteRun) inSync(ctx context.Context, data string) error {
 // stockRestart starts a stock master on what a metalogger would have of the
 // primary in dir.
 func stockRestart(ctx context.Context, dir string) (res PromoteResult, err error) {
-	files, err := masterFiles(filepath.Join(dir, "stock"), writeExports, map[string]string{
+	files, err := masterFiles(filepath.Join(dir, "stock"), writeExports, stock.DefaultNice, map[string]string{
 		"metadata_ml.mfs.back": filepath.Join(dir, "primary", "metadata.mfs.back"),
 		"changelog_ml.0.mfs":   filepath.Join(dir, "primary", "changelog.0.mfs"),
 	})

@@ -182,7 +182,7 @@ func (s *readServer) stopFeed() {
 
 // prepareMaster makes the stock master's directory and command.
 func (s *readServer) prepareMaster(ctx context.Context, dir string, t *tree) error {
-	files, err := masterFiles(dir, readOnlyExports, map[string]string{"metadata.mfs": t.metadata})
+	files, err := masterFiles(dir, readOnlyExports, stock.DefaultNice, map[string]string{"metadata.mfs": t.metadata})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 	"mfsstandby/standby/mastercfg"
 	"mfsstandby/standby/promote"
 	"mfsstandby/standby/server"
+	"mfsstandby/standby/stock"
 )
 
 // defaultListenClients is where stock clients look for a master.
@@ -58,6 +60,7 @@ type clientFlags struct {
 	exports *string
 	master  *string
 	maxLag  *time.Duration
+	nice    *int
 	primary locate.Config
 	state   string
 
@@ -73,6 +76,7 @@ func addClientFlags(f *pflag.FlagSet) *clientFlags {
 	f.StringVar(&c.primary.Path, "primary-export", locate.DefaultPath, "a directory that the primary exports to this host")
 	f.StringVar(&c.primary.Password, "primary-password", "", "password of that export; better in the configuration file than here")
 	c.maxLag = f.Duration("max-lag", 0, "turn mounts away, as a master that is not ready, while the image is further behind; 0 is never")
+	c.nice = f.Int("nice-level", stock.DefaultNice, "nice level of the threads that serve mounts, as the stock master's: they go before others, if the process may set it; 0 leaves it alone")
 	f.StringVar(&c.state, "master-list", listMaster, "what mfscli shows of this standby: \"master\", all sections, or \"follower\", its state and charts only")
 	return c
 }
@@ -101,6 +105,9 @@ func (c *clientFlags) check() error {
 	}
 	if *c.maxLag < 0 {
 		return usagef("--max-lag %v: give a time, or 0 for never", *c.maxLag)
+	}
+	if *c.nice < -20 || *c.nice > 19 {
+		return usagef("--nice-level %d: give a level from -20, which goes first, to 19", *c.nice)
 	}
 	return c.upstream.check()
 }
@@ -243,6 +250,17 @@ func (p *clientPort) Leave(port string) (bool, error) {
 // serve serves while the port is open.
 func (p *clientPort) serve(ctx context.Context) error { return p.Serve(ctx, p.door) }
 
+// pollers is how many serve clients. Each keeps one of the runtime's processors
+// busy for as long as clients ask, so there shall be more of them: whatever else
+// has work need not wait for it, nor it for that.
+func pollers() int {
+	n := server.DefaultPollers()
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+	}
+	return n
+}
+
 // addServer adds the server, and what makes this process able to lead.
 func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *standby.Standby, port *clientPort) error {
 	file, err := exports.Open(*c.exports, d.log)
@@ -259,7 +277,7 @@ func (d *daemon) addServer(c *clientFlags, r *roleFlags, primary string, s *stan
 		return err
 	}
 	cfg := server.Config{Image: s.Image, Exports: file.List, Lag: s.Lag, MaxLag: *c.maxLag, Logger: d.log, Follower: c.state == listFollower, Metaloggers: d.metaloggers,
-		ChartsFile: filepath.Join(d.data, chartsFile), Settings: c.settings(d.data)}
+		ChartsFile: filepath.Join(d.data, chartsFile), Settings: c.settings(d.data), Pollers: pollers(), Nice: *c.nice}
 	if locator != nil {
 		cfg.Locator, cfg.Primary, cfg.Asker = locator, primarySpace{locator}, locate.NewAsker(c.primary.Address, nil)
 	}

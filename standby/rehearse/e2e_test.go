@@ -86,7 +86,7 @@ func TestNothingIsLeft(t *testing.T) {
 	wantClean(t, r)
 
 	// What a killed process may leave: a master that still runs, and files.
-	files, err := stock.MakePrivate(r.path(workName), exports)
+	files, err := stock.MakePrivate(r.path(workName), exports, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (w *work) prepare(context.Context) (text string, err error) {
 			return "", err
 		}
 	}
-	if w.files, err = stock.MakePrivate(w.path(workName), exports); err != nil {
+	if w.files, err = stock.MakePrivate(w.path(workName), exports, 0); err != nil {
 		return "", err
 	}
 	w.view, err = w.cfg.View()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +32,9 @@ const (
 // request, and to wait for a processor among all the others; like this, the
 // more clients ask the more is done at once. An idle connection has no buffer.
 //
-// It has its own epoll instance, as the runtime's would wake a goroutine.
+// It has its own epoll instance, as the runtime's would wake a goroutine, and a
+// thread of its own, which may go before those that apply entries: clients wait
+// for it, and nobody waits for an entry that is applied a moment later.
 type poller struct {
 	srv   *Server
 	epoll int
@@ -149,6 +152,7 @@ func (s *socket) shut() {
 
 // run serves until stop.
 func (p *poller) run() {
+	p.goFirst()
 	events := make([]unix.EpollEvent, pollEvents)
 	due := time.Now()
 	for {
@@ -178,6 +182,19 @@ func (p *poller) run() {
 	unix.Close(p.bell)
 	p.bell = -1
 	unix.Close(p.epoll)
+}
+
+// goFirst gives the poller's thread its nice level, if that is allowed.
+func (p *poller) goFirst() {
+	level := p.srv.cfg.Nice
+	if level == 0 {
+		return
+	}
+	runtime.LockOSThread() // until the poller ends, and with it the thread
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, level); err != nil {
+		runtime.UnlockOSThread()
+		p.srv.log.Info("clients are served at the usual priority: the nice level cannot be set; as root, or with LimitNICE= of systemd, it can", "level", level, "err", err)
+	}
 }
 
 // wait waits for events, at most until a time, or not at all if there is work

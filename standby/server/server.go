@@ -62,6 +62,12 @@ type Config struct {
 	// Stock mfscli then shows no more than that and charts of it.
 	Follower bool
 
+	// Pollers is how many goroutines serve connections without a leader; 0 means
+	// DefaultPollers. Each has a thread of its own if Nice is not 0, which is that
+	// thread's nice level, if this process may set it.
+	Pollers int
+	Nice    int
+
 	MaxConns   int   // connections at once; 0 means DefaultMaxConns
 	MaxBuffers int64 // bytes in buffers of all connections beyond a small one each; 0 means DefaultMaxBuffers
 	Logger     *slog.Logger
@@ -75,6 +81,10 @@ const (
 	DefaultMaxConns   = 20000
 	DefaultMaxBuffers = 256 << 20
 )
+
+// DefaultPollers is as many as leave half of the processors to the entries that
+// are applied and to requests that take long.
+func DefaultPollers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // Times of the stock master.
 const (
@@ -117,6 +127,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = DefaultMaxConns
+	}
+	if cfg.Pollers == 0 {
+		cfg.Pollers = DefaultPollers()
 	}
 	if cfg.MaxBuffers == 0 {
 		cfg.MaxBuffers = DefaultMaxBuffers
@@ -189,12 +202,10 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// startPollers starts as many as leave half of the processors to the entries
-// that are applied and to requests that take long.
 func (s *Server) startPollers() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
+	for range s.cfg.Pollers {
 		p, err := newPoller(s)
 		if err != nil {
 			for _, p := range s.pollers {

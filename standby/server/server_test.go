@@ -6,11 +6,16 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mfsstandby/changelog"
 	"mfsstandby/changelog/meta"
@@ -454,5 +459,38 @@ func TestNewBaseClosesConnections(t *testing.T) {
 	}
 	if _, st := f.mount("/").lookup(1, "none", root); st != meta.ENOENT {
 		t.Errorf("a new mount: %v", st)
+	}
+}
+
+// The pollers' threads have the nice level that was asked for, and no other has.
+func TestNice(t *testing.T) {
+	const level = 7 // a level above 0 needs no privilege
+	threads := func() map[string]bool {
+		t.Helper()
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := map[string]bool{}
+		for _, task := range tasks {
+			tid, err := strconv.Atoi(task.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err == nil && 20-p == level {
+				have[task.Name()] = true
+			}
+		}
+		return have
+	}
+	before := threads() // of a run of this test before, perhaps
+	f := newFixture(t, everyone, func(cfg *Config) { cfg.Pollers, cfg.Nice = 3, level })
+	for range 6 {
+		f.mount("/") // each poller has begun, then
+	}
+	now := threads()
+	maps.DeleteFunc(now, func(tid string, _ bool) bool { return before[tid] })
+	if len(now) != 3 {
+		t.Errorf("threads %v have the level, want those of 3 pollers", now)
 	}
 }

@@ -48,7 +48,7 @@ func TestReadSettings(t *testing.T) {
 
 // The configuration that is made says what was made.
 func TestMakePrivate(t *testing.T) {
-	p, err := MakePrivate(t.TempDir(), "* / ro\n")
+	p, err := MakePrivate(t.TempDir(), "* / ro\n", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

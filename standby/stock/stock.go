@@ -29,6 +29,9 @@ func Find() (string, error) {
 	return "", ErrNoMaster
 }
 
+// DefaultNice is the nice level of a master whose configuration has none.
+const DefaultNice = -19
+
 // Private is what a master needs that nobody but this host reaches.
 type Private struct {
 	Config  string // path of its mfsmaster.cfg
@@ -38,8 +41,8 @@ type Private struct {
 
 // MakePrivate makes, in dir, the configuration and the data directory of a
 // master that listens on free ports of the loopback device, and works as the
-// present user. exports is the content of its mfsexports.cfg.
-func MakePrivate(dir, exports string) (*Private, error) {
+// present user at a nice level. exports is the content of its mfsexports.cfg.
+func MakePrivate(dir, exports string, nice int) (*Private, error) {
 	p := &Private{Config: filepath.Join(dir, "mfsmaster.cfg"), Data: filepath.Join(dir, "data")}
 	if err := os.MkdirAll(p.Data, 0o755); err != nil {
 		return nil, err
@@ -66,9 +69,9 @@ func MakePrivate(dir, exports string) (*Private, error) {
 		fmt.Fprintf(&text, "%s_LISTEN_HOST = %s\n%[1]s_LISTEN_PORT = %[3]s\n", name, host, port)
 	}
 	exportsFile, topology := filepath.Join(dir, "mfsexports.cfg"), filepath.Join(dir, "mfstopology.cfg")
-	fmt.Fprintf(&text, "DATA_PATH = %s\nWORKING_USER = %s\nWORKING_GROUP = %s\nEXPORTS_FILENAME = %s\nTOPOLOGY_FILENAME = %s\nNICE_LEVEL = 0\n"+
+	fmt.Fprintf(&text, "DATA_PATH = %s\nWORKING_USER = %s\nWORKING_GROUP = %s\nEXPORTS_FILENAME = %s\nTOPOLOGY_FILENAME = %s\nNICE_LEVEL = %d\n"+
 		"CHANGELOG_SAVE_MODE = 1\n", // mode 0 loses lines while the master ends
-		p.Data, who.Username, group.Name, exportsFile, topology)
+		p.Data, who.Username, group.Name, exportsFile, topology, nice)
 	for path, content := range map[string]string{p.Config: text.String(), exportsFile: exports, topology: ""} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			return nil, err
