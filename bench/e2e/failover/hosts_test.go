@@ -4,6 +4,7 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,11 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mfsstandby/standby/control"
-	"mfsstandby/standby/role"
 )
 
-// Addresses: the master and whoever leads serve clients at floating.
+// floating is where clients look for a master.
 const floating = "10.78.0.100"
 
 // host is a network namespace with a link to the bridge.
@@ -67,56 +69,86 @@ func newHosts(t *testing.T, names ...string) map[string]*host {
 	return hosts
 }
 
-func (h *host) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"--net=/var/run/netns/" + h.ns, "--"}, args...)...)
+// prepare returns a command with nothing of a host yet.
+func prepare(args ...string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
+func (h *host) command(args ...string) *exec.Cmd {
+	return prepare(append([]string{"nsenter", "--net=/var/run/netns/" + h.ns, "--"}, args...)...)
+}
+
+func (h *host) must(args ...string) {
+	h.t.Helper()
+	if out, err := h.command(args...).CombinedOutput(); err != nil {
+		h.t.Fatalf("%s: %v: %v: %s", h.name, args, err, out)
+	}
+}
+
 // lose drops a part, from 0 to 1, of what comes to the host ("INPUT") or of what
-// it sends ("OUTPUT"); loopback is no part of the network. nsenter alone: the
-// rules are the namespace's.
+// it sends ("OUTPUT"). Loopback is no part of the network.
 func (h *host) lose(chain string, part float64) {
 	h.t.Helper()
-	rules := [][]string{{"iptables", "-F", chain}}
-	if part > 0 {
-		rules = append(rules, []string{"iptables", "-A", chain, map[string]string{"INPUT": "-i", "OUTPUT": "-o"}[chain], "eth0",
-			"-m", "statistic", "--mode", "random", "--probability", fmt.Sprint(part), "-j", "DROP"})
-	}
-	for _, rule := range rules {
-		if out, err := h.command(rule...).CombinedOutput(); err != nil {
-			h.t.Fatalf("%v: %v: %s", rule, err, out)
-		}
-	}
+	h.must("iptables", "-A", chain, map[string]string{"INPUT": "-i", "OUTPUT": "-o"}[chain], "eth0",
+		"-m", "statistic", "--mode", "random", "--probability", fmt.Sprint(part), "-j", "DROP")
+}
+
+// refuse drops what another host sends to this one.
+func (h *host) refuse(from *host) {
+	h.t.Helper()
+	h.must("iptables", "-A", "INPUT", "-i", "eth0", "-s", from.ip, "-j", "DROP")
+}
+
+// slow lets what the host sends through at so many kbit/s.
+func (h *host) slow(rate int) {
+	h.t.Helper()
+	h.must("tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", fmt.Sprint(rate, "kbit"), "burst", "4kb", "latency", "400ms")
+}
+
+// repair undoes lose, refuse and slow.
+func (h *host) repair() {
+	h.t.Helper()
+	h.must("iptables", "-F")
+	h.command("tc", "qdisc", "del", "dev", "eth0", "root").Run() // fails if there is none
 }
 
 // process is a program on a host.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd   *exec.Cmd
+	clock *clock // nil: that of the machine
+	done  chan struct{}
 }
 
-func (h *host) start(log string, args ...string) *process {
+// launch starts a command, with its output at the end of a file.
+func (h *host) launch(log string, cmd *exec.Cmd, start func(*exec.Cmd) (*clock, error)) *process {
 	h.t.Helper()
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	defer f.Close()
-	cmd := h.command(args...)
 	cmd.Stdout, cmd.Stderr = f, f
-	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	if p.clock, err = start(cmd); err != nil {
+		h.t.Fatalf("starting %v on %s: %v", cmd.Args, h.name, err)
 	}
-	p := &process{cmd, make(chan struct{})}
 	go func() { cmd.Wait(); close(p.done) }()
 	return p
+}
+
+func (h *host) start(log string, args ...string) *process {
+	h.t.Helper()
+	return h.launch(log, h.command(args...), func(c *exec.Cmd) (*clock, error) { return nil, c.Start() })
 }
 
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 }
+
+func (p *process) signal(s os.Signal) { p.cmd.Process.Signal(s) } // it may have ended
 
 func (p *process) running() bool {
 	select {
@@ -130,12 +162,52 @@ func (p *process) running() bool {
 // node is a standby on a host.
 type node struct {
 	*host
+	disk string // a file system of its own
 	data string
+	said string // its log, elsewhere
 	args []string
-	p    *process
+	p    *process // nil: it was not started yet
 }
 
-func (n *node) start() { n.p = n.host.start(n.data+".log", n.args...) }
+func (n *node) start() {
+	n.t.Helper()
+	n.p = n.host.launch(n.said, prepare(n.args...), n.host.startWithClock)
+}
+
+// restart starts it if it does not run, as systemd would.
+func (n *node) restart() {
+	n.t.Helper()
+	if n.p == nil || !n.p.running() {
+		n.start()
+	}
+}
+
+// ballast fills up the node's disk.
+func (n *node) ballast() string { return filepath.Join(n.disk, "ballast") }
+
+func (n *node) fill() {
+	n.t.Helper()
+	f, err := os.Create(n.ballast())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer f.Close()
+	for size := int64(0); ; {
+		var st unix.Statfs_t
+		if err := unix.Statfs(n.disk, &st); err != nil {
+			n.t.Fatal(err)
+		}
+		more := int64(st.Bavail) * st.Bsize
+		if more == 0 {
+			return
+		}
+		if err := unix.Fallocate(int(f.Fd()), 0, size, more); err == nil {
+			size += more
+		} else if !errors.Is(err, unix.ENOSPC) { // else the node was faster
+			n.t.Fatal(err)
+		}
+	}
+}
 
 func (n *node) status() (control.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -143,13 +215,8 @@ func (n *node) status() (control.Status, error) {
 	return control.NewClient(n.data).Status(ctx)
 }
 
-func (n *node) leads() bool {
-	st, err := n.status()
-	return err == nil && st.Cluster != nil && st.Cluster.Role == role.Leader
-}
-
 func (n *node) log() string {
-	text, _ := os.ReadFile(n.data + ".log")
+	text, _ := os.ReadFile(n.said)
 	return string(text[max(0, len(text)-3000):])
 }
 
