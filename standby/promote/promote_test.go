@@ -324,7 +324,7 @@ func TestAStepFails(t *testing.T) {
 // stockConfig is a configuration of a stock master, and its data directory.
 func stockConfig(t *testing.T) (config, data string) {
 	t.Helper()
-	p, err := stock.MakePrivate(t.TempDir(), "")
+	p, err := stock.MakePrivate(t.TempDir(), "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func newArena(t *testing.T) *arena {
 	f := newFixture(t, manyExports)
 	f.apply("1001|CREATE(1,sub,2,493,0,0,0,0):2", "1001|CREATE(1,file,1,420,0,0,0,0):3", "1001|CREATE(2,deep,2,493,0,0,0,0):4")
 	dir := t.TempDir()
-	p, err := stock.MakePrivate(dir, manyExports)
+	p, err := stock.MakePrivate(dir, manyExports, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
