@@ -21,7 +21,6 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/replicator/wire"
 	"mfsstandby/standby/exports"
-	"mfsstandby/standby/image"
 	"mfsstandby/standby/leader"
 	"mfsstandby/standby/metafile"
 	"mfsstandby/standby/stock"
@@ -95,9 +94,11 @@ func newArena(t *testing.T) *arena {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = f.img.Read(func(st *meta.State, pos image.Position) error {
-		return metafile.File(filepath.Join(p.Data, "metadata.mfs"), "", st, metafile.Header{Version: pos.Version, MetaID: testMetaID}, metafile.WriteOptions{})
-	})
+	v, err := f.img.View()
+	if err == nil {
+		err = metafile.File(filepath.Join(p.Data, "metadata.mfs"), "", v.State(), metafile.Header{Version: v.Position().Version, MetaID: testMetaID}, metafile.WriteOptions{})
+		v.Close()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
