@@ -119,17 +119,22 @@ func (s *shared) hold(f *os.File) {
 // baseDirs are the first directories, where everybody may do everything.
 const baseDirs = 8
 
-// prepare makes the directories that every operation may count on.
+// prepare makes the directories that every operation may count on. A mount gives
+// EIO for what it was asked before it was connected again to a master that
+// restarted: such a request has the length of answers of another release in mind.
 func (s *shared) prepare() error {
 	root := s.cluster.mounts[0].Path
 	for i := range baseDirs {
 		dir := fmt.Sprintf("base%d", i)
-		err := os.Mkdir(filepath.Join(root, dir), 0o777)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("preparing the workload: %w", err)
-		}
-		if err := os.Chmod(filepath.Join(root, dir), 0o777); err != nil {
-			return fmt.Errorf("preparing the workload: %w", err)
+		path := filepath.Join(root, dir)
+		var err error
+		if late := waitFor("the first directories", startLimit, func() bool {
+			if err = os.Mkdir(path, 0o777); err == nil || errors.Is(err, fs.ErrExist) {
+				err = os.Chmod(path, 0o777)
+			}
+			return !errors.Is(err, syscall.EIO)
+		}); late != nil || err != nil {
+			return fmt.Errorf("preparing the workload: %w", errors.Join(err, late))
 		}
 		s.names.add(dir, true)
 	}

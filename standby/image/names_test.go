@@ -8,13 +8,9 @@ import (
 	"mfsstandby/changelog/meta"
 )
 
-// A view's Names are those of its List, whatever happened to the directory's
-// buckets, and none of a neighbour's.
-func TestNamesAreThoseOfTheList(t *testing.T) {
-	img := openTest(t, t.TempDir())
-	defer img.Close()
-	const dir = meta.Inode(7)
-	change := func(f func(st *meta.State)) {
+// changer gives a function that changes the state, a version each time.
+func changer(t *testing.T, img *Image) func(func(*meta.State)) {
+	return func(f func(*meta.State)) {
 		t.Helper()
 		err := img.Update(func(st *meta.State, pos Position) (Position, error) {
 			f(st)
@@ -25,6 +21,15 @@ func TestNamesAreThoseOfTheList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A view's Names are those of its List, whatever happened to the directory's
+// buckets, and none of a neighbour's.
+func TestNamesAreThoseOfTheList(t *testing.T) {
+	img := openTest(t, t.TempDir())
+	defer img.Close()
+	const dir = meta.Inode(7)
+	change := changer(t, img)
 	name := func(i int) []byte { return fmt.Appendf(nil, "name-%d", i) }
 	check := func(want int) {
 		t.Helper()
@@ -75,17 +80,7 @@ func TestStamp(t *testing.T) {
 	img := openTest(t, t.TempDir())
 	defer img.Close()
 	const dir = meta.Inode(7)
-	change := func(f func(st *meta.State)) {
-		t.Helper()
-		err := img.Update(func(st *meta.State, pos Position) (Position, error) {
-			f(st)
-			pos.Version++
-			return pos, nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	change := changer(t, img)
 	stamp := func() (s Stamp) {
 		t.Helper()
 		if err := img.Read(func(st *meta.State, _ Position) error { s = st.Edges.(edgeTable).Stamp(dir); return nil }); err != nil {

@@ -186,13 +186,7 @@ func TestFaults(t *testing.T) {
 		phases = map[string][2]int{phase: {i, i + 1}}
 	}
 	w := newWorld(t)
-	w.startMaster()
-	for _, n := range w.nodes {
-		n.start()
-	}
-	w.mountAll()
-	work := newWork(t, w.path("mnt/work"))
-	w.settle(false)
+	work := w.startAll()
 	defer w.follow()()
 	play := func(phase string) {
 		for i := phases[phase][0]; i < phases[phase][1]; i++ {

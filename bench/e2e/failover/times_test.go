@@ -54,13 +54,7 @@ func TestTimes(t *testing.T) {
 // takes that often when the leader is killed that has followed it.
 func timePrimary(t *testing.T, kills int) (took []time.Duration) {
 	w := newWorld(t)
-	w.startMaster()
-	for _, n := range w.nodes {
-		n.start()
-	}
-	w.mountAll()
-	work := newWork(t, w.path("mnt/work"))
-	w.settle(false)
+	work := w.startAll()
 	defer w.follow()()
 	defer work.begin()()
 	first := work.since(w.killMaster())

@@ -29,13 +29,7 @@ func upgrade(t *testing.T, led bool) {
 	for _, n := range w.nodes {
 		n.args[0] = cmp.Or(os.Getenv("MFSSTANDBY_FAILOVER_OLD"), program)
 	}
-	w.startMaster()
-	for _, n := range w.nodes {
-		n.start()
-	}
-	w.mountAll()
-	work := newWork(t, w.path("mnt/work"))
-	w.settle(false)
+	work := w.startAll()
 	defer w.follow()()
 	if led {
 		w.killMaster()

@@ -232,6 +232,20 @@ func (w *world) leader() *node {
 	return nil
 }
 
+// startAll starts the primary, the nodes and the client, and gives what it will do
+// when all nodes have an image.
+func (w *world) startAll() *work {
+	w.t.Helper()
+	w.startMaster()
+	for _, n := range w.nodes {
+		n.start()
+	}
+	w.mountAll()
+	work := newWork(w.t, w.path("mnt/work"))
+	w.settle(false)
+	return work
+}
+
 // mountAll mounts what is at the floating address, as the client.
 func (w *world) mountAll() {
 	w.t.Helper()
