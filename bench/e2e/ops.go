@@ -8,6 +8,7 @@ type operation struct {
 	root    bool // always as root
 	modern  bool // only 4.x has it
 	timed   bool // what comes of it depends on the time
+	alone   bool // an exact workload does it without chunkservers, too
 	misread misread
 	run     func(*worker) error
 }
@@ -42,7 +43,7 @@ var operations = []operation{
 	{name: "write", weight: 900, data: true, run: (*worker).write},
 	{name: "append", weight: 300, data: true, run: (*worker).append},
 	{name: "read", weight: 300, data: true, run: (*worker).read},
-	{name: "truncate", weight: 400, run: (*worker).truncate},
+	{name: "truncate", weight: 400, data: true, alone: true, run: (*worker).truncate},
 	{name: "write far", weight: 30, data: true, run: (*worker).writeFar},
 	{name: "open and unlink", weight: 250, run: (*worker).openUnlink},
 	{name: "hold open", weight: 200, run: (*worker).holdOpen},

@@ -161,7 +161,7 @@ type worker struct {
 func newWorker(s *shared, w Workload, i int) *worker {
 	k := &worker{shared: s, rng: rand.New(rand.NewPCG(w.Seed, uint64(i))), done: map[string]int{}, failed: map[string]int{}, damaged: w.Damaged, replay: w.Replayed, exact: w.Exact}
 	for _, o := range operations {
-		if w.NoData && o.data || w.Exact && o.timed || w.Replayed && o.misread == always || o.modern && !s.cluster.modern {
+		if w.NoData && o.data && !(w.Exact && o.alone) || w.Exact && o.timed || w.Replayed && o.misread == always || o.modern && !s.cluster.modern {
 			continue
 		}
 		if w.Replayed && o.misread == groups {
