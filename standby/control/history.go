@@ -79,13 +79,19 @@ func positionQuery(pos stream.Position) string {
 	return url.Values{"version": {fmt.Sprint(pos.Version)}, "epoch": {fmt.Sprint(pos.Epoch)}, "seq": {fmt.Sprint(pos.Seq)}, "chain": {pos.Chain.String()}}.Encode()
 }
 
-func (s *Server) historyBase(w http.ResponseWriter, r *http.Request) {
+// historyAt gives the history and the position that is asked for, nil if it has
+// answered with an error.
+func (s *Server) historyAt(w http.ResponseWriter, r *http.Request) (history.Source, stream.Position) {
 	pos, err := position(r.URL.Query())
 	if err != nil {
 		http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
-		return
+		return nil, pos
 	}
-	src := s.history(w, r)
+	return s.history(w, r), pos
+}
+
+func (s *Server) historyBase(w http.ResponseWriter, r *http.Request) {
+	src, pos := s.historyAt(w, r)
 	if src == nil {
 		return
 	}
@@ -100,12 +106,7 @@ func (s *Server) historyBase(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) historyEntries(w http.ResponseWriter, r *http.Request) {
-	pos, err := position(r.URL.Query())
-	if err != nil {
-		http.Error(w, "request: "+err.Error(), http.StatusBadRequest)
-		return
-	}
-	src := s.history(w, r)
+	src, pos := s.historyAt(w, r)
 	if src == nil {
 		return
 	}
@@ -115,6 +116,7 @@ func (s *Server) historyEntries(w http.ResponseWriter, r *http.Request) {
 	enc := gob.NewEncoder(w)
 	for {
 		var part entriesPart
+		var err error
 		part.Batch, err = reader.Next(r.Context())
 		switch {
 		case err == nil, errors.Is(err, io.EOF):
