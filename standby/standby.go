@@ -258,7 +258,7 @@ func (s *Standby) follow(ctx context.Context) error {
 			return ctx.Err()
 		case s.handOver(ctx, err):
 		case errors.As(err, &rebase):
-			if err := s.rebase(ctx, rebase); err != nil {
+			if err := s.rebase(ctx, rebase); err != nil && !errors.Is(err, stream.ErrNoBase) { // else the stream names a newer one
 				return err
 			}
 		case errors.Is(err, stream.ErrGap), errors.Is(err, stream.ErrDiverged):
@@ -439,7 +439,10 @@ func (s *Standby) loadNewest(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		bases, err := s.cluster.ListBases(ctx)
 		if err == nil && len(bases) > 0 {
-			return s.load(ctx, s.choose(bases).Version)
+			// One that is gone meanwhile was dropped for the sake of newer ones.
+			if err = s.load(ctx, s.choose(bases).Version); !errors.Is(err, stream.ErrNoBase) {
+				return err
+			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -20,9 +20,10 @@ type Replayed struct {
 }
 
 // Replay lets a stock mfsmaster -a replay changelog onto metadata, both paths,
-// in dir, which is made. Its clock starts at the last entry's time, so that its
-// timers find little to do. With masterBugs false the changelog is rewritten so
-// that known defects of 3.0.117's replay have no effect.
+// in dir, which is made. Its clock starts soon after the last entry, with a minute
+// just begun, so that its timers, of which most wait for the next, find little to
+// do. With masterBugs false the changelog is rewritten so that known defects of
+// 3.0.117's replay have no effect.
 func Replay(dir, metadata, changelog string, masterBugs bool) (Replayed, error) {
 	text, err := os.ReadFile(changelog)
 	if err != nil {
@@ -43,7 +44,7 @@ func Replay(dir, metadata, changelog string, masterBugs bool) (Replayed, error) 
 	if err := os.WriteFile(filepath.Join(c.DataDir(), "changelog.0.mfs"), text, 0o644); err != nil {
 		return Replayed{}, fmt.Errorf("writing the changelog to replay: %w", err)
 	}
-	if err := c.Jump(time.Until(time.Unix(ts, 0))); err != nil {
+	if err := c.Jump(time.Until(time.Unix(ts-ts%60+61, 0))); err != nil {
 		return Replayed{}, err
 	}
 	began := time.Now()

@@ -135,6 +135,7 @@ func (r *runner) follow(ctx context.Context, files []string) error {
 	}
 	r.followStandby(s)
 	r.addTapper(tap)
+	r.clients.beside = !r.sample && r.src.onThisHost(r.roles)
 	if err := errors.Join(r.keepHistory(r.arch, conn, uint64(*r.img.metaid)), r.serveClients(r.clients, r.roles, r.src.cfg.Primary, s), r.rehearse(r.stock, s), r.serveWeb(r.web)); err != nil {
 		return errors.Join(err, s.Close())
 	}

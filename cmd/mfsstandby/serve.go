@@ -63,6 +63,7 @@ type clientFlags struct {
 	nice    *int
 	primary locate.Config
 	state   string
+	beside  bool // the master that is followed is on this host: the default port is that one's, even while it is down
 
 	upstream *upstreamFlags
 }
@@ -180,13 +181,19 @@ func (d *daemon) serveClients(c *clientFlags, r *roleFlags, primary string, s *s
 	if err != nil {
 		return err
 	}
-	if handed == nil || !handed.Left { // else the port is that of the stock master
+	waits := c.beside && !c.listen.given
+	switch {
+	case handed != nil && handed.Left: // the port is that of the stock master
+	case waits:
+		d.log.Warn("clients are not served unless this process is promoted: the port is the master's on this host; give another with --listen-clients",
+			"address", c.listen.text)
+	default:
 		err = port.Listen()
 	}
-	waits := errors.Is(err, syscall.EADDRINUSE) && !c.listen.given
 	switch {
-	case waits:
-		d.log.Warn("clients are not served unless this process is promoted: the port is in use, perhaps by a master on this host; give another with --listen-clients",
+	case errors.Is(err, syscall.EADDRINUSE) && !c.listen.given:
+		waits = true
+		d.log.Warn("clients are not served unless this process is promoted: the port is in use; give another with --listen-clients",
 			"address", c.listen.text)
 	case err != nil:
 		return fmt.Errorf("serving clients on %s: %w; give another address with --listen-clients", c.listen.text, err)

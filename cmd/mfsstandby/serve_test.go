@@ -25,7 +25,15 @@ func TestClientPortInUse(t *testing.T) {
 	if err := d.serveClients(c, &roleFlags{}, "", nil); err != nil || d.node == nil || !strings.Contains(log.String(), "clients are not served") {
 		t.Errorf("with the default port in use: %v, can be promoted %v, log %q", err, d.node != nil, log.String())
 	}
-	d.parts = nil
+	free := "127.0.0.1:0"
+	for given, text := range map[bool]string{false: "the master's on this host", true: "serving clients"} {
+		log.Reset()
+		c.listen, c.beside = address{text: free, given: given}, true
+		if err := d.serveClients(c, &roleFlags{}, "", nil); err != nil || !strings.Contains(log.String(), text) {
+			t.Errorf("beside a master that is down, port given %v: %v, log %q", given, err, log.String())
+		}
+	}
+	d.parts, c.beside = nil, false
 	if err := c.listen.Set(busy.Addr().String()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"net"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,6 +32,38 @@ func addSourceFlags(f *pflag.FlagSet, metaid *metaID) *sourceFlags {
 	s.spoolMax = sizeFlag(f, "spool-max", defaultSpool, "most that is kept on disk while the stream does not take it")
 	return s
 }
+
+// onThisHost tells whether the master that is followed runs here: its address is
+// one of this host's and does not float, or the directory is a master's own.
+func (s *sourceFlags) onThisHost(r *roleFlags) bool {
+	if s.cfg.ChangelogDir != "" {
+		own, _ := filepath.Glob(filepath.Join(s.cfg.ChangelogDir, "changelog.*.mfs")) // a metalogger's are changelog_ml.*.mfs
+		return len(own) > 0
+	}
+	if s.cfg.Primary == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpLimit)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", hostOf(s.cfg.Primary))
+	if err != nil {
+		return false // the tap tells it, and asks again
+	}
+	here, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(found, func(ip netip.Addr) bool {
+		ip = ip.Unmap()
+		return !r.floats(ip) && (ip.IsLoopback() || slices.ContainsFunc(here, func(a net.Addr) bool {
+			p, err := netip.ParsePrefix(a.String())
+			return err == nil && p.Addr().Unmap() == ip
+		}))
+	})
+}
+
+// lookUpLimit is how long a name server may take to say where the master is.
+const lookUpLimit = 5 * time.Second
 
 // check refuses combinations that cannot be meant; files are the arguments.
 func (s *sourceFlags) check(files []string) error {

@@ -178,6 +178,52 @@ func TestDamagedBase(t *testing.T) {
 	}
 }
 
+// thieving takes the reader's consumer away once something was read.
+type thieving struct {
+	t     *testing.T
+	c     *Cluster
+	after int
+}
+
+func (w *thieving) Write(p []byte) (int, error) {
+	if w.after -= len(p); w.after > 0 {
+		return len(p), nil
+	}
+	names := w.c.baseStream.ConsumerNames(w.t.Context())
+	for name := range names.Name() {
+		if err := w.c.baseStream.DeleteConsumer(w.t.Context(), name); err != nil {
+			w.t.Error(err)
+		}
+	}
+	w.after = 1 << 40
+	return len(p), names.Err()
+}
+
+// An image of which the rest does not come is there all the same: it is worth
+// another try.
+func TestBaseBreaksOff(t *testing.T) {
+	c := newCluster(t)
+	noise := make([]byte, 40<<20)
+	rand.NewChaCha8([32]byte{2}).Read(noise)
+	putBase(t, c, Base{Version: 5, Epoch: 1}, string(noise))
+	if _, err := c.GetBase(t.Context(), 5, &thieving{t, c, 1 << 20}); !errors.Is(err, errBrokenOff) || !Away(err) {
+		t.Errorf("without its consumer: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := writer(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	if _, err := c.GetBase(ctx, 5, stop); !errors.Is(err, context.Canceled) || errors.Is(err, errBrokenOff) {
+		t.Errorf("ended by the caller: %v", err)
+	}
+	var out bytes.Buffer
+	if _, err := c.GetBase(t.Context(), 5, &out); err != nil || !bytes.Equal(out.Bytes(), noise) {
+		t.Errorf("read again: %d bytes, %v", out.Len(), err)
+	}
+}
+
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
 func TestTrim(t *testing.T) {
 	c := newCluster(t)
 	w := newWriter(t, c, 100)

@@ -232,7 +232,7 @@ func Away(err error) bool {
 	for _, away := range []error{
 		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers,
 		nats.ErrStaleConnection, nats.ErrTimeout, nats.ErrNoResponders,
-		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded, errCopying,
+		jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, context.DeadlineExceeded, errCopying, errBrokenOff,
 		jetstream.ErrStreamNameAlreadyInUse, // another process makes it at this moment
 	} {
 		if errors.Is(err, away) {

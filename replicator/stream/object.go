@@ -29,6 +29,10 @@ const (
 	objectWindow  = 8                // chunks on the way at once
 	objectTimeout = 30 * time.Second // without a chunk
 	orphanAge     = time.Hour        // chunks that nobody has named for so long were left by a crash
+
+	// objectHeartbeat is how often a server says that it still has to send chunks:
+	// one that misses two has lost the consumer.
+	objectHeartbeat = 3 * time.Second
 )
 
 func (c *Cluster) chunkSubject(id string) string { return "$O." + c.bucket + ".C." + id }
@@ -177,6 +181,10 @@ func (c *Cluster) findOrphans(ctx context.Context) error {
 	return nil
 }
 
+// errBrokenOff says that an object is there and its chunks did not come: a server
+// ended, or another became the leader. It is read anew.
+var errBrokenOff = errors.New("the reading was broken off")
+
 // objectReader reads the chunks of an object.
 type objectReader struct {
 	ctx  context.Context
@@ -202,9 +210,13 @@ func (c *Cluster) getObject(ctx context.Context, info *jetstream.ObjectInfo) (*o
 		return nil, err
 	}
 	if n := con.CachedInfo().NumPending; n < uint64(r.left) {
-		return nil, fmt.Errorf("%d of %d chunks are there: %w", n, r.left, ErrCorrupt)
+		why := ErrCorrupt
+		if c.baseStream.CachedInfo().Config.Replicas > 1 {
+			why = errBrokenOff // the server that was asked may not have the rest yet
+		}
+		return nil, fmt.Errorf("%d of %d chunks are there: %w", n, r.left, why)
 	}
-	r.it, err = con.Messages(jetstream.PullMaxMessagesWithBytesLimit(16, 2*maxPayload))
+	r.it, err = con.Messages(jetstream.PullMaxMessagesWithBytesLimit(16, 2*maxPayload), jetstream.PullHeartbeat(objectHeartbeat))
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +238,9 @@ func (r *objectReader) Read(p []byte) (int, error) {
 		ctx, cancel := context.WithTimeout(r.ctx, objectTimeout)
 		msg, err := r.it.Next(jetstream.NextContext(ctx))
 		cancel()
+		if err != nil && r.ctx.Err() == nil {
+			err = fmt.Errorf("%w, %d of %d chunks were missing: %w", errBrokenOff, r.left, r.info.Chunks, err)
+		}
 		if err != nil {
 			return 0, err
 		}
