@@ -22,7 +22,7 @@ test:
 
 e2e:
 	@for p in mfsmaster mfschunkserver mfsmetalogger mfsmount mfsmetadump mfscgiserv ip iptables faketime keepalived ucarp ping chromium chromedriver; do command -v $$p >/dev/null || missing=1; done; test -z "$$missing" || { apt-get update && apt-get install -y --no-install-recommends $(MOOSEFS) $(ADDRESS) $(BROWSER); }
-	@files=$$(grep -rl --include='*_test.go' '^//go:build e2e' .); set -x; go test -tags e2e -timeout 60m -count 1 -p 1 \
+	@files=$$(grep -rl --include='*_test.go' '^//go:build e2e' .); set -x; go test -tags e2e -timeout 60m -count 1 \
 		-run "^($$(grep -ho '^func Test[A-Za-z0-9_]*' $$files | cut -c6- | sort -u | paste -sd '|'))$$" $$(dirname $$files | sort -u)
 
 bench: build

