@@ -258,7 +258,7 @@ func (s *Standby) follow(ctx context.Context) error {
 			return ctx.Err()
 		case s.handOver(ctx, err):
 		case errors.As(err, &rebase):
-			if err := s.rebase(ctx, rebase); err != nil && !errors.Is(err, stream.ErrNoBase) { // else the stream names a newer one
+			if err := s.rebase(ctx, rebase); err != nil {
 				return err
 			}
 		case errors.Is(err, stream.ErrGap), errors.Is(err, stream.ErrDiverged):
@@ -338,7 +338,11 @@ func (s *Standby) rebase(ctx context.Context, to *stream.RebaseError) error {
 		return fmt.Errorf("base image %d was loaded, and still the stream does not continue from it: %w", to.Base, to)
 	}
 	s.event(slog.LevelWarn, events.NewBase, "loading the base image from which the stream continues", to)
-	return s.load(ctx, to.Base)
+	err := s.load(ctx, to.Base)
+	if errors.Is(err, stream.ErrNoBase) { // dropped meanwhile, for the sake of newer ones
+		return s.loadNewest(ctx)
+	}
+	return err
 }
 
 func (s *Standby) version() meta.Version {

@@ -181,19 +181,18 @@ func (d *daemon) serveClients(c *clientFlags, r *roleFlags, primary string, s *s
 	if err != nil {
 		return err
 	}
-	waits := c.beside && !c.listen.given
+	waits := false
 	switch {
 	case handed != nil && handed.Left: // the port is that of the stock master
-	case waits:
-		d.log.Warn("clients are not served unless this process is promoted: the port is the master's on this host; give another with --listen-clients",
-			"address", c.listen.text)
+	case c.beside && !c.listen.given:
+		waits = true
 	default:
 		err = port.Listen()
+		waits = errors.Is(err, syscall.EADDRINUSE) && !c.listen.given
 	}
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && !c.listen.given:
-		waits = true
-		d.log.Warn("clients are not served unless this process is promoted: the port is in use; give another with --listen-clients",
+	case waits:
+		d.log.Warn("clients are not served unless this process is promoted: the port is in use, or the master's on this host; give another with --listen-clients",
 			"address", c.listen.text)
 	case err != nil:
 		return fmt.Errorf("serving clients on %s: %w; give another address with --listen-clients", c.listen.text, err)

@@ -134,14 +134,14 @@ func (a *arena) lines() (list []string) {
 		a.Cleanup(func() { f.Close() })
 		a.log = f
 	}
-	text, err := io.ReadAll(a.log)
+	read, err := io.ReadAll(a.log)
 	if err != nil {
 		a.Fatal(err)
 	}
-	whole := strings.LastIndexByte(a.half+string(text), '\n') + 1
-	now := (a.half + string(text))[:whole]
-	a.half = (a.half + string(text))[whole:]
-	for line := range strings.Lines(now) {
+	text := a.half + string(read)
+	whole := strings.LastIndexByte(text, '\n') + 1
+	a.half = text[whole:]
+	for line := range strings.Lines(text[:whole]) {
 		_, entry, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "|")
 		if !ok {
 			a.Fatalf("the changelog has %q", line)
