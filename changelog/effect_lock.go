@@ -48,7 +48,8 @@ func lockError(ino meta.Inode, id meta.SessionID, owner uint64, status meta.Stat
 
 // Apply takes or drops the lock; a new one goes to the head of the file's
 // list. Dropping several locks of one owner is one step here, while the
-// primary's own replay counts each.
+// primary's own replay counts each. There is nothing to drop for a session that
+// is gone.
 //
 // A lock that its owner turns from exclusive to shared without waiting leaves
 // no entry. The first shared lock that another owner gets thereupon tells of
@@ -58,6 +59,9 @@ func (op *Flock) Apply(st *meta.State, _ meta.Time) error {
 	if op.Kind == LockUnlock {
 		rest := without(list, func(l meta.Flock) bool { return l.Session == op.Session && l.Owner == op.Owner })
 		if len(rest) == len(list) {
+			if gone(st, op.Session) {
+				return nil
+			}
 			return lockError(op.Inode, op.Session, op.Owner, meta.EMISMATCH)
 		}
 		setFlocks(st, op.Inode, rest)

@@ -39,6 +39,16 @@ func GoalGroups(minGoal, maxGoal uint8) uint16 {
 	return groups
 }
 
+// gone tells whether there was such a session and nothing of it is left. The
+// metadata file that the primary stores between a client's closing of its session
+// and the SESDEL for it, up to 10 s later, has neither the session nor, once
+// loaded, its open files and locks: what entries still remove of it is not there,
+// and nothing of it is left in the primary either.
+func gone(st *meta.State, id meta.SessionID) bool {
+	_, is := st.Sessions.Get(id)
+	return !is && 0 < id && id < st.NextSession && len(st.Open.Of(id)) == 0
+}
+
 // Apply makes the session. Files may be open for it already: 1.6 kept its
 // sessions elsewhere.
 func (op *SesAdd) Apply(st *meta.State, _ meta.Time) error {
@@ -95,8 +105,13 @@ func (op *SesDisconnected) Apply(st *meta.State, now meta.Time) error {
 
 // Apply removes the session with its open files and locks. Sustained files
 // that were open only there stay until an entry frees them.
+//
+// One that was closed before the metadata was stored may be gone already.
 func (op *SesDel) Apply(st *meta.State, _ meta.Time) error {
 	if _, ok := st.Sessions.Get(op.Session); !ok {
+		if gone(st, op.Session) {
+			return nil
+		}
 		return sessionError(op.Session, meta.EBADSESSIONID)
 	}
 	for _, ino := range st.Open.Of(op.Session) {

@@ -166,6 +166,22 @@ func TestSessionComesBack(t *testing.T) {
 	}
 }
 
+// A metadata file that was stored between a client's goodbye and the entries by
+// which the primary forgets it has nothing of the session any more.
+func TestSessionGoneBeforeItsEnd(t *testing.T) {
+	w := newWorld(t)
+	w.do(session+"1", session+"2", "ACQUIRE(2,1)", "FLOCK(1,2,7,R)")
+	w.st.Sessions.Delete(1) // as loading such a file leaves it
+	w.do("FLOCK(1,1,9,U)", "SESDEL(1)")
+	list, _ := w.st.Flocks.Get(1)
+	w.want("locks", list, []meta.Flock{{Session: 2, Owner: 7}})
+	w.fails("FLOCK(1,2,9,U)", "lock of owner 9 of session 2 on inode 1: result differs (status 32)")
+	w.fails("SESDEL(3)", "session 3: bad session id (status 35)")
+	w.fails("SESDEL(0)", "session 0: bad session id (status 35)")
+	w.st.Sessions.Delete(2) // as no file has it
+	w.fails("SESDEL(2)", "session 2: bad session id (status 35)")
+}
+
 // The primary lowers times in the free queue also in checks that leave no
 // entry. An entry that names the right inodes is right.
 func TestFreeInodesAfterClockWentBack(t *testing.T) {
