@@ -243,8 +243,9 @@ func (s *readServer) prepareStandby(ctx context.Context, dir string, setup stand
 	return follow, nil
 }
 
-// startTime is how long a server may take until it serves.
-const startTime = 2 * time.Minute
+// startTime is how long a server may take until it serves: tens of millions of
+// inodes may have to be loaded.
+const startTime = 10 * time.Minute
 
 // await waits until the server registers a mount, which a standby does when it
 // has an image.

@@ -20,6 +20,13 @@ const (
 	// hardenEvery is the least time from one sync of the stream's files to the
 	// next: a sync costs as much processor time as applying a hundred entries.
 	hardenEvery = 20 * time.Millisecond
+
+	// gatherFor is the least time from one batch to the next while Config.Busy,
+	// unless gatherMost entries were there at once; hardenBusy stands for
+	// hardenEvery then.
+	gatherFor  = 20 * time.Millisecond
+	gatherMost = 1000
+	hardenBusy = 100 * time.Millisecond
 )
 
 // pump moves entries from the source to the stream until either fails. What
@@ -60,12 +67,22 @@ func (r *Replicator) receive(ctx context.Context, src tap.Source) error {
 		if err != nil {
 			return err
 		}
+		next := time.Now().Add(gatherFor)
 		if err := r.store(ctx, batch); err != nil {
 			return err
 		}
 		r.status.received(batch)
+		if len(batch.Entries) < gatherMost && r.busy() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Until(next)):
+			}
+		}
 	}
 }
+
+func (r *Replicator) busy() bool { return r.cfg.Busy != nil && r.cfg.Busy() }
 
 // store appends a batch to the spool, and waits while that is full.
 func (r *Replicator) store(ctx context.Context, batch tap.Batch) error {
@@ -168,7 +185,11 @@ func (r *Replicator) harden(ctx context.Context) error {
 			return nil
 		case <-r.stored:
 		}
-		next := time.After(hardenEvery)
+		every := hardenEvery
+		if r.busy() {
+			every = hardenBusy
+		}
+		next := time.After(every)
 		if err := r.writer.Sync(); err != nil {
 			return err
 		}

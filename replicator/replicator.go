@@ -45,6 +45,10 @@ type Config struct {
 	Who      string        // this process, for people; default is the host's name
 	Logger   *slog.Logger
 	Events   *events.Log // nil means one of its own
+
+	// Busy, if set, tells whether others on this host need the processors: entries
+	// are gathered for a moment then, as each batch costs much more than an entry.
+	Busy func() bool
 }
 
 // Validate says what is wrong, and fills in defaults.

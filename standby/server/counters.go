@@ -2,7 +2,9 @@ package server
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"mfsstandby/replicator/wire"
 )
@@ -53,6 +55,35 @@ var StatNames = [statKinds]string{
 func (c *conn) count(op stat) {
 	c.srv.counters.stats[op].Add(1)
 	c.ses.ops[op].Add(1)
+}
+
+// busyRate is how many packets per second keep a server busy: they take about a
+// tenth of a processor.
+const busyRate = 20_000
+
+// busyOver is the least time over which that is measured.
+const busyOver = 10 * time.Millisecond
+
+// busyness measures the rate of packets from one question to the next.
+type busyness struct {
+	mu      sync.Mutex // guards what follows
+	at      time.Time
+	packets uint64 // until then
+	busy    bool
+}
+
+// Busy tells whether clients lately asked so much that the processors had better
+// be left to them.
+func (s *Server) Busy() bool {
+	b := &s.busy
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := time.Now(); now.Sub(b.at) >= busyOver {
+		packets := s.counters.packets.Load()
+		b.busy = float64(packets-b.packets) > busyRate*now.Sub(b.at).Seconds()
+		b.at, b.packets = now, packets
+	}
+	return b.busy
 }
 
 // Stats tell what a server did since its start, and what it has now.

@@ -200,9 +200,10 @@ func (p *poller) goFirst() {
 // wait waits for events, at most until a time, or not at all if there is work
 // already.
 func (p *poller) wait(events []unix.EpollEvent, until time.Time) int {
-	timeout := 0
-	if len(p.queue) == 0 {
-		timeout = int(max(0, time.Until(until)+time.Millisecond-1) / time.Millisecond)
+	n := eventsNow(p.epoll, events)
+	timeout := int(max(0, time.Until(until)+time.Millisecond-1) / time.Millisecond)
+	if n > 0 || timeout == 0 || len(p.queue) > 0 {
+		return n
 	}
 	n, err := unix.EpollWait(p.epoll, events, timeout)
 	if err != nil { // EINTR
@@ -285,7 +286,7 @@ func (p *poller) read(s *socket) error {
 			return err
 		}
 	}
-	n, err := syscall.Read(s.fd, s.in[len(s.in):cap(s.in)])
+	n, err := readNow(s.fd, s.in[len(s.in):cap(s.in)])
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return nil
@@ -466,7 +467,7 @@ func (p *poller) send(s *socket) error {
 
 // write writes as much as there is room for.
 func (p *poller) write(s *socket, b []byte) (int, error) {
-	n, err := syscall.Write(s.fd, b)
+	n, err := writeNow(s.fd, b)
 	if err == syscall.EAGAIN || err == syscall.EINTR {
 		return 0, nil
 	}

@@ -101,6 +101,7 @@ type Server struct {
 	pages    pages
 	orders   orders
 	counters counters
+	busy     busyness
 	info     info
 	watch    watch
 	buffers  atomic.Int64    // bytes counted against MaxBuffers

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -493,4 +494,30 @@ func TestNice(t *testing.T) {
 	if len(now) != 3 {
 		t.Errorf("threads %v have the level, want those of 3 pollers", now)
 	}
+}
+
+// A server is busy while clients ask much.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{}
+		time.Sleep(time.Second)
+		for _, c := range []struct {
+			packets uint64
+			after   time.Duration
+			want    bool
+		}{
+			{0, time.Second, false},
+			{busyRate + 1, time.Second, true},
+			{0, busyOver - 1, true}, // too soon to tell anything new
+			{0, 1, false},
+			{busyRate / 100, busyOver, false},
+			{busyRate/100 + 1, busyOver, true},
+		} {
+			time.Sleep(c.after)
+			s.counters.packets.Add(c.packets)
+			if got := s.Busy(); got != c.want {
+				t.Errorf("busy %v with %d packets in %v", got, c.packets, c.after)
+			}
+		}
+	})
 }
