@@ -22,20 +22,7 @@ import (
 func TestHandOver(t *testing.T) {
 	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, false)
 	m := c.mounts[0]
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	sh := func(script string) {
-		t.Helper()
-		cmd := c.Command("bash", "-euxc", script)
-		cmd.Dir = m.Path
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	must, sh := musts(t), shell(t, c, m.Path)
 	cfg := c.path("cfg", "mfsmaster.cfg")
 	t.Cleanup(func() {
 		if err := stock.KillLeftover(c.DataDir()); err != nil {

@@ -34,6 +34,28 @@ func buildStandby(t *testing.T) string {
 	return path
 }
 
+// musts returns what ends the test at an error.
+func musts(t *testing.T) func(error) {
+	return func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// shell returns what runs a script in a directory, on the cluster's host.
+func shell(t *testing.T, c *Cluster, dir string) func(script string) {
+	return func(script string) {
+		t.Helper()
+		cmd := c.Command("bash", "-euxc", script)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+}
+
 // startLive starts a cluster. If it is not fresh its master has stored its
 // metadata once: a new one does so at its end or at the next full hour only.
 func startLive(t *testing.T, cfg Config, fresh bool) *Cluster {

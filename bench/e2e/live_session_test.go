@@ -22,12 +22,7 @@ func TestSessionForgottenByRestart(t *testing.T) {
 		newFollower(c, binary, "net", "run", "--primary", MasterIP),
 		newFollower(c, binary, "dir", "run", "--changelog-dir", c.DataDir()),
 	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := musts(t)
 	for _, f := range both {
 		must(f.start())
 	}

@@ -30,20 +30,7 @@ import (
 func TestPromotion(t *testing.T) {
 	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, false)
 	m := c.mounts[0]
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	sh := func(script string) {
-		t.Helper()
-		cmd := c.Command("bash", "-euxc", script)
-		cmd.Dir = m.Path
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	must, sh := musts(t), shell(t, c, m.Path)
 	// The port for clients is the master's as long as that lives.
 	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "",
 		"--exports", c.path("cfg", "mfsexports.cfg"), "--master-config", c.path("cfg", "mfsmaster.cfg"))
@@ -150,12 +137,7 @@ func TestHungMaster(t *testing.T) {
 	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, false)
 	f := newFollower(c, buildStandby(t), "standby", "run", "--primary", MasterIP, "--listen-http", "",
 		"--listen-clients", chunkIP(0)+":9431", "--exports", c.path("cfg", "mfsexports.cfg"))
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := musts(t)
 	must(f.start())
 	must(os.Mkdir(filepath.Join(c.mounts[0].Path, "before"), 0o755))
 	must(f.wait("being in sync", func(st control.Status) bool { return st.Standby != nil && st.Standby.State == standby.InSync }))

@@ -25,21 +25,12 @@ import (
 func TestUpstream(t *testing.T) {
 	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, false)
 	m := c.mounts[0]
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must, sh := musts(t), shell(t, c, m.Path)
 	work := func(dir string) {
 		t.Helper()
-		cmd := c.Command("bash", "-euc", fmt.Sprintf(`mkdir %[1]s; cd %[1]s; mkdir a b c
+		sh(fmt.Sprintf(`mkdir %[1]s; cd %[1]s; mkdir a b c
 for i in $(seq 100); do touch "a/file,$i%%"; done
 ln -s target a/link; ln a/file,1%% b/hard; setfattr -n user.x -v 1 a/file,2%%; mv a/file,3%% b; rm a/file,[4-9]%%; chmod 4711 b/hard; rmdir c`, dir))
-		cmd.Dir = m.Path
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
 	}
 	binary := buildStandby(t)
 	f := newFollower(c, binary, "leader", "run", "--primary", MasterIP, "--listen-http", "", "--exports", c.path("cfg", "mfsexports.cfg"))

@@ -51,10 +51,9 @@ func setupBenchReplay(f *pflag.FlagSet) runFunc {
 	f.IntVar(&cfg.Batch, "batch", tap.MaxBatchEntries, "most entries per message of publish")
 	f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
 	stages := f.StringSlice("stage", nil, "stages to run (default: all)")
-	against := f.String("against", "", "mfsmaster: let the stock master replay the same file in each round")
-	f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
-	asJSON := f.Bool("json", false, "print JSON")
-	plot := f.String("plot", "", "SVG file for rate and memory over time")
+	common := addBenchFlags(f, &cfg.Dir)
+	common.addAgainst(f, "let the stock master replay the same file in each round")
+	common.addPlot(f, "rate and memory over time")
 	job := f.String("job", "", "run one stage, as described in this file")
 	f.Lookup("job").Hidden = true
 	return func(ctx context.Context, c *console, args []string) error {
@@ -64,15 +63,25 @@ func setupBenchReplay(f *pflag.FlagSet) runFunc {
 		if err := noArgs(args); err != nil {
 			return err
 		}
-		if *against != "" && *against != "mfsmaster" {
-			return usagef("--against %s: only mfsmaster can be compared with", *against)
+		self, err := common.check()
+		if err != nil {
+			return err
 		}
-		cfg.Mix, cfg.Cache, cfg.Sync, cfg.Against = bench.Mix(mix.value), int64(*cache), sync.value, *against != ""
+		cfg.Mix, cfg.Cache, cfg.Sync, cfg.Against = bench.Mix(mix.value), int64(*cache), sync.value, common.against != ""
 		for _, s := range *stages {
 			cfg.Stages = append(cfg.Stages, bench.Stage(s))
 		}
-		profile := profileDir(f)
-		return benchReplay(ctx, c, cfg, profile, *plot, *asJSON)
+		cfg.Child = []string{self, "bench", "replay", "--job"}
+		cfg.Profiles = profileDir(f) // the stages' own, not only that of this process
+		cfg.WriteState = c.tell
+		if err := cfg.Validate(); err != nil {
+			return usagef("%v", err)
+		}
+		report, err := bench.Replay(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return common.write(c, report)
 	}
 }
 
@@ -87,31 +96,49 @@ func mixes() []string {
 	return list
 }
 
-func benchReplay(ctx context.Context, c *console, cfg bench.ReplayConfig, profile, plot string, asJSON bool) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+// benchFlags are flags that the bench commands share.
+type benchFlags struct {
+	against string
+	json    *bool
+	plot    string
+}
+
+func addBenchFlags(f *pflag.FlagSet, dir *string) *benchFlags {
+	f.StringVar(dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
+	return &benchFlags{json: f.Bool("json", false, "print JSON")}
+}
+
+func (b *benchFlags) addAgainst(f *pflag.FlagSet, about string) {
+	f.StringVar(&b.against, "against", "", "mfsmaster: "+about)
+}
+
+func (b *benchFlags) addPlot(f *pflag.FlagSet, about string) {
+	f.StringVar(&b.plot, "plot", "", "SVG file for "+about)
+}
+
+// check returns the path of this program, which is what is measured.
+func (b *benchFlags) check() (self string, err error) {
+	if b.against != "" && b.against != "mfsmaster" {
+		return "", usagef("--against %s: only mfsmaster can be compared with", b.against)
 	}
-	cfg.Child = []string{self, "bench", "replay", "--job"}
-	cfg.Profiles = profile // the stages' own, not only that of this process
-	cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
-	if err := cfg.Validate(); err != nil {
-		return usagef("%v", err)
-	}
-	report, err := bench.Replay(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if plot != "" {
-		if err := writePlot(plot, report); err != nil {
+	return os.Executable()
+}
+
+// write prints a report, and draws it if that is wanted.
+func (b *benchFlags) write(c *console, report interface{ WriteText(io.Writer) error }) error {
+	if p, ok := report.(plotter); ok && b.plot != "" {
+		if err := writePlot(b.plot, p); err != nil {
 			return err
 		}
 	}
-	if asJSON {
+	if *b.json {
 		return c.json(report)
 	}
 	return report.WriteText(c.out)
 }
+
+// tell says on stderr what is being done.
+func (c *console) tell(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
 
 // plotter is a report that can be drawn.
 type plotter interface{ WriteSVG(io.Writer) error }
@@ -144,8 +171,7 @@ mfsstandby bench lag --primary mfsmaster --seconds 60 --sync interval`,
 			seconds := f.Float64("seconds", 10, "how long to measure, after the image has caught up")
 			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
 			sync := addSyncFlag(f)
-			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
-			asJSON := f.Bool("json", false, "print JSON")
+			common := addBenchFlags(f, &cfg.Dir)
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
@@ -156,13 +182,10 @@ mfsstandby bench lag --primary mfsmaster --seconds 60 --sync interval`,
 					return usagef("%v", err)
 				}
 				report, err := bench.Lag(ctx, cfg)
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case *asJSON:
-					return c.json(report)
 				}
-				return report.WriteText(c.out)
+				return common.write(c, report)
 			}
 		},
 	}
@@ -202,39 +225,32 @@ mfsstandby bench reads --mix mixed --idle 10000 --garbage 100000`,
 			f.IntVar(&cfg.Idle, "idle", 0, "more mounts, which ask nothing")
 			f.IntVar(&cfg.Garbage, "garbage", 0, "packets of nonsense per second that others send meanwhile")
 			f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
-			against := f.String("against", "", "mfsmaster: measure the stock master in each round too")
 			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
-			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
-			asJSON := f.Bool("json", false, "print JSON")
+			common := addBenchFlags(f, &cfg.Dir)
+			common.addAgainst(f, "measure the stock master in each round too")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
 				}
-				if *against != "" && *against != "mfsmaster" {
-					return usagef("--against %s: only mfsmaster can be compared with", *against)
-				}
-				self, err := os.Executable()
+				self, err := common.check()
 				if err != nil {
 					return err
 				}
-				cfg.Program, cfg.Against, cfg.Cache = []string{self}, *against != "", int64(*cache)
+				cfg.Program, cfg.Against, cfg.Cache = []string{self}, common.against != "", int64(*cache)
 				cfg.For = time.Duration(*seconds * float64(time.Second))
 				for _, m := range *kinds {
 					cfg.Mixes = append(cfg.Mixes, bench.ReadMix(m))
 				}
 				cfg.Profile = profileDir(f)
-				cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
+				cfg.WriteState = c.tell
 				if err := cfg.Validate(); err != nil {
 					return usagef("%v", err)
 				}
 				report, err := bench.MeasureReads(ctx, cfg)
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case *asJSON:
-					return c.json(report)
 				}
-				return report.WriteText(c.out)
+				return common.write(c, report)
 			}
 		},
 	}
@@ -259,38 +275,28 @@ mfsstandby bench promote --against mfsmaster --plot promote.svg`,
 			f.IntVar(&cfg.Backlog, "entries", 100_000, "entries since the metadata file was saved")
 			f.IntVar(&cfg.Rate, "rate", 5000, "entries per second until the primary dies")
 			f.IntVar(&cfg.Rounds, "rounds", 1, "how often everything is run; the median counts")
-			against := f.String("against", "", "mfsmaster: start the stock master on the same files in each round")
 			cache := sizeFlag(f, "cache", image.DefaultCache, cacheAbout)
-			f.StringVar(&cfg.Dir, "dir", "", "where to work: a directory on the disk to be measured (default: the system's for temporary files)")
-			asJSON := f.Bool("json", false, "print JSON")
-			plot := f.String("plot", "", "SVG file for the times over the number of inodes")
+			common := addBenchFlags(f, &cfg.Dir)
+			common.addAgainst(f, "start the stock master on the same files in each round")
+			common.addPlot(f, "the times over the number of inodes")
 			return func(ctx context.Context, c *console, args []string) error {
 				if err := noArgs(args); err != nil {
 					return err
 				}
-				if *against != "" && *against != "mfsmaster" {
-					return usagef("--against %s: only mfsmaster can be compared with", *against)
-				}
-				self, err := os.Executable()
+				self, err := common.check()
 				if err != nil {
 					return err
 				}
-				cfg.Program, cfg.Against, cfg.Cache = []string{self}, *against != "", int64(*cache)
-				cfg.WriteState = func(what string) { fmt.Fprintln(c.err, "mfsstandby:", what) }
+				cfg.Program, cfg.Against, cfg.Cache = []string{self}, common.against != "", int64(*cache)
+				cfg.WriteState = c.tell
 				if err := cfg.Validate(); err != nil {
 					return usagef("%v", err)
 				}
 				report, err := bench.MeasurePromotion(ctx, cfg)
-				if err == nil && *plot != "" {
-					err = writePlot(*plot, report)
-				}
-				switch {
-				case err != nil:
+				if err != nil {
 					return err
-				case *asJSON:
-					return c.json(report)
 				}
-				return report.WriteText(c.out)
+				return common.write(c, report)
 			}
 		},
 	}

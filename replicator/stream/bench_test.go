@@ -70,8 +70,28 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+// BenchmarkWriterThree is the same with three servers on this host that sync always,
+// where each message is kept by one of them or by all.
+func BenchmarkWriterThree(b *testing.B) {
+	for _, replicas := range []int{1, 3} {
+		for _, n := range []int{1, 100, 5000} {
+			for _, wait := range []bool{true, false} {
+				b.Run(fmt.Sprintf("replicas=%d/batch=%d/wait=%v", replicas, n, wait), func(b *testing.B) {
+					tr := newTrio(b)
+					tr.with = func(c *ServerConfig) { c.SyncAlways = true }
+					tr.start(0, 1, 2)
+					benchAppend(b, newWriter(b, tr.open(0, replicas), 1), n, wait)
+				})
+			}
+		}
+	}
+}
+
 func benchWriter(b *testing.B, always bool, n int, wait bool) {
-	w := newWriter(b, open(b, connect(b, startServer(b, b.TempDir(), always))), 1)
+	benchAppend(b, newWriter(b, open(b, connect(b, startServer(b, b.TempDir(), always))), 1), n, wait)
+}
+
+func benchAppend(b *testing.B, w *Writer, n int, wait bool) {
 	entries := makeEntries(0, n)
 	var took []time.Duration
 	for b.Loop() {

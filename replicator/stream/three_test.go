@@ -14,7 +14,7 @@ import (
 )
 
 // freePorts returns addresses that nobody listens on now.
-func freePorts(t *testing.T, n int) []string {
+func freePorts(t testing.TB, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
@@ -30,14 +30,14 @@ func freePorts(t *testing.T, n int) []string {
 
 // trio is a cluster of servers, by default three.
 type trio struct {
-	t       *testing.T
+	t       testing.TB
 	routes  []string
 	dirs    []string
 	servers []*Server
 	with    func(*ServerConfig) // changes what they are started with; nil: nothing
 }
 
-func newTrio(t *testing.T) *trio {
+func newTrio(t testing.TB) *trio {
 	return &trio{t: t, routes: freePorts(t, 3), dirs: []string{t.TempDir(), t.TempDir(), t.TempDir()}, servers: make([]*Server, 3)}
 }
 
@@ -80,7 +80,7 @@ func (tr *trio) conn(i int) *Conn {
 }
 
 // eventually repeats what NATS may be too busy for with itself.
-func eventually(t *testing.T, what string, do func(context.Context) error) {
+func eventually(t testing.TB, what string, do func(context.Context) error) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
