@@ -24,7 +24,9 @@ Nothing is merged. A directory that was restored from an older dump is recognise
 
 The files of a mfsmaster are only read. A mfsstandby's are opened as when it starts: its NATS store
 recovers, and half a record at the end of its spool is cut off; of entries that it wrote in full none is
-lost. To keep such a directory as it was left, compare a copy.
+lost. To keep such a directory as it was left, compare a copy. Of a node of a cluster (--peers), a copy in
+--temp is opened; what its stream had not stored, because no majority had it, does not count, as nobody
+was told that it is stored.
 
 Exit status: 0 nothing is lost, 1 there are such entries, or failed.`,
 		examples: `mfsstandby compare /mnt/old-master/var/lib/mfs
@@ -49,7 +51,7 @@ func compare(ctx context.Context, c *console, h *historyFlags, dir, save string,
 	var list []history.LostEntry
 	err := h.with(ctx, c, func(o *origin, opt history.Options) (err error) {
 		cfg := history.CompareConfig{Cluster: o.cluster, Save: save, Options: opt}
-		held, err := openHeld(ctx, c, dir, &cfg)
+		held, err := openHeld(ctx, c, dir, *h.temp, &cfg)
 		if err != nil {
 			return err
 		}
@@ -119,7 +121,7 @@ func compareText(r *history.Comparison) string {
 
 // openHeld opens what a directory holds: of a master its changelog files, of a
 // mfsstandby its stream and what its tap had not shipped.
-func openHeld(ctx context.Context, c *console, dir string, cfg *history.CompareConfig) (history.Held, error) {
+func openHeld(ctx context.Context, c *console, dir, temp string, cfg *history.CompareConfig) (history.Held, error) {
 	store, spool := filepath.Join(dir, "nats"), filepath.Join(dir, "tap", "spool")
 	hasStore, hasSpool := isDir(store), isDir(spool)
 	if !hasStore && !hasSpool {
@@ -128,7 +130,7 @@ func openHeld(ctx context.Context, c *console, dir string, cfg *history.CompareC
 	}
 	var held history.Held
 	if hasStore {
-		o, err := openStore(ctx, c, dir, 0)
+		o, err := openStore(ctx, c, dir, 0, temp)
 		if err != nil {
 			return nil, busy(err, "stop it first")
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"mfsstandby/changelog/meta"
 	"mfsstandby/standby"
 	"mfsstandby/standby/control"
+	"mfsstandby/standby/stock"
 )
 
 // asProgram makes a test binary the program itself.
@@ -269,16 +269,21 @@ func (p *program) printed(texts ...string) {
 	}
 }
 
-// freeAddress is an address of this host that nobody listens on.
+// freeAddress is an address of this host that nobody listens on, each time another.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		free, err := stock.FreeAddresses(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := given.LoadOrStore(free[0], true); !twice {
+			return free[0]
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
+
+var given sync.Map // what freeAddress gave
 
 // The tap and two standbys as processes of their own, with files as the source.
 func TestTapAndStandbysOverNATS(t *testing.T) {

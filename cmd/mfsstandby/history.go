@@ -79,7 +79,7 @@ func (h *historyFlags) open(ctx context.Context, c *console) (*origin, error) {
 		}
 		return nil
 	}, func() (err error) {
-		o, err = openStore(ctx, c, *h.data, uint64(*h.metaid))
+		o, err = openStore(ctx, c, *h.data, uint64(*h.metaid), *h.temp)
 		return err
 	})
 	return o, err
@@ -116,21 +116,36 @@ func openCluster(ctx context.Context, conn *stream.Conn, id uint64) (*stream.Clu
 	return nil, fmt.Errorf("there is no stream of cluster %016X, only of %016X", id, ids)
 }
 
-// openStore opens the stream that a data directory holds which no process uses.
-func openStore(ctx context.Context, c *console, data string, id uint64) (*origin, error) {
-	if _, err := os.Stat(filepath.Join(data, "nats")); errors.Is(err, fs.ErrNotExist) {
+// openStore opens the stream that a data directory holds which no process uses; of a
+// node of a cluster, a copy in temp.
+func openStore(ctx context.Context, c *console, data string, id uint64, temp string) (*origin, error) {
+	store := filepath.Join(data, "nats")
+	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds no stream: start the process there, or give --nats URL or --archive DIR", data)
 	}
 	lock, err := control.Acquire(data, "history")
 	if err != nil {
 		return nil, err
 	}
+	done := lock.Release
+	if stream.Clustered(store) {
+		copied, err := os.MkdirTemp(temp, "mfsstandby-*")
+		done = func() error { return errors.Join(os.RemoveAll(copied), lock.Release()) }
+		if err == nil {
+			c.tell("copying the store of a node to " + copied)
+			err = stream.CopyNode(store, filepath.Join(copied, "nats"))
+		}
+		if err != nil {
+			return nil, errors.Join(err, done())
+		}
+		data = copied
+	}
 	n := natsFlags{sync: &choice{value: "always"}}
 	conn, stop, err := n.connect(data, c.logger(), nil)
 	if err != nil {
-		return nil, errors.Join(err, lock.Release())
+		return nil, errors.Join(err, done())
 	}
-	return opened(ctx, conn, id, func() error { stop(); return lock.Release() })
+	return opened(ctx, conn, id, func() error { stop(); return done() })
 }
 
 // scratch makes a directory for temporary images, which done removes.

@@ -51,13 +51,13 @@ func steps(list []promote.Step) (names []string) {
 // command; what cannot be done is refused and changes nothing.
 func TestPromoteAndDemote(t *testing.T) {
 	data := t.TempDir()
-	addr := freePort(t)
+	addr := freeAddress(t)
 	said := filepath.Join(t.TempDir(), "hooks")
 	say := func(status int) string {
 		return fmt.Sprintf("echo $MFSSTANDBY_HOOK $MFSSTANDBY_EVENT $MFSSTANDBY_ROLE $MFSSTANDBY_REASON >>%s; echo oh; exit %d", said, status)
 	}
-	metaloggers := freePort(t)
-	args := []string{"run", "--rate", "200", "--listen-http", addr, "--listen-clients", freePort(t),
+	metaloggers := freeAddress(t)
+	args := []string{"run", "--rate", "200", "--listen-http", addr, "--listen-clients", freeAddress(t),
 		"--listen-metaloggers", metaloggers, "--on-promote", say(3), "--on-demote", say(0)}
 	p := start(t, data, args...)
 	api := "http://" + addr + "/api/v1/"
@@ -132,7 +132,7 @@ func TestPromoteAndDemote(t *testing.T) {
 // not lead, whatever is said.
 func TestPromotionIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	empty := start(t, filepath.Join(dir, "empty"), "standby", "--listen-nats", freeAddress(t), "--listen-clients", freePort(t), "--listen-http", "")
+	empty := start(t, filepath.Join(dir, "empty"), "standby", "--listen-nats", freeAddress(t), "--listen-clients", freeAddress(t), "--listen-http", "")
 	empty.status("it waits", func(st *control.Status) bool { return st.Standby != nil && st.Standby.State == standby.Waiting })
 	wantFail(t, exitFailed, "there is no image yet", "promote", "--force", "--data", empty.data)
 
@@ -155,7 +155,7 @@ func TestPromotionIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped := start(t, filepath.Join(dir, "stopped"), "run", "--changelog-dir", master, "--listen-clients", freePort(t), "--listen-http", "", "--cache", "64M")
+	stopped := start(t, filepath.Join(dir, "stopped"), "run", "--changelog-dir", master, "--listen-clients", freeAddress(t), "--listen-http", "", "--cache", "64M")
 	stopped.status("it is stopped", inRole(role.Stopped))
 	wantFail(t, exitFailed, fmt.Sprintf("replication is stopped at version %d", bad), "promote", "--force", "--data", stopped.data)
 	stopped.status("it is stopped", inRole(role.Stopped))
@@ -169,7 +169,7 @@ func TestPromotionOfAStandbyThatHeardNobody(t *testing.T) {
 	p.status("it has an image", func(st *control.Status) bool { return st.Standby != nil && st.Standby.Image > 10000 })
 	p.signal(syscall.SIGTERM)
 	p.end(30 * time.Second)
-	p = start(t, data, "run", "--primary", freeAddress(t), "--listen-http", "", "--listen-clients", freePort(t))
+	p = start(t, data, "run", "--primary", freeAddress(t), "--listen-http", "", "--listen-clients", freeAddress(t))
 	p.status("in sync", inRole(role.InSync))
 	if out := mustRun(t, "promote", "--data", data); !strings.Contains(out, "was not heard since this process started") {
 		t.Errorf("it printed %s", out)
@@ -180,7 +180,7 @@ func TestPromotionOfAStandbyThatHeardNobody(t *testing.T) {
 // An export that began before a promotion is of the version at which it began.
 func TestPromotionDuringAnExport(t *testing.T) {
 	data := t.TempDir()
-	p := start(t, data, "run", "--rate", "500", "--listen-http", "", "--listen-clients", freePort(t))
+	p := start(t, data, "run", "--rate", "500", "--listen-http", "", "--listen-clients", freeAddress(t))
 	p.status("in sync", inRole(role.InSync))
 	file := filepath.Join(t.TempDir(), "metadata.mfs")
 	_, err := control.NewClient(data).Export(t.Context(), func(v meta.Version, r io.Reader) error {

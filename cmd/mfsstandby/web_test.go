@@ -17,17 +17,6 @@ import (
 	"mfsstandby/standby/web"
 )
 
-// freePort returns an address of this host that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func fetch(t *testing.T, url string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -47,7 +36,7 @@ func fetch(t *testing.T, url string) (int, string) {
 func TestRunServesHTTP(t *testing.T) {
 	data := t.TempDir()
 	for round := range 2 {
-		addr := freePort(t)
+		addr := freeAddress(t)
 		p := start(t, data, "run", "--rate", "500", "--listen-http", addr)
 		p.status("in sync", func(st *control.Status) bool { return st.Standby != nil && st.Standby.State == standby.InSync })
 		url := "http://" + addr + "/"

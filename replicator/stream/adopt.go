@@ -35,8 +35,7 @@ var errCopying = errors.New("the stream is being copied from a server that was a
 // use that of one of a cluster alone.
 func checkLayout(cfg *ServerConfig) error {
 	store, alone := filepath.Join(cfg.StoreDir, storeName), filepath.Join(cfg.StoreDir, aloneName)
-	_, err := os.Stat(filepath.Join(store, "$SYS", "_js_", "_meta_"))
-	clustered := err == nil
+	clustered := Clustered(cfg.StoreDir)
 	streams, err := os.ReadDir(filepath.Join(store, "$G", "streams"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -54,6 +53,23 @@ func checkLayout(cfg *ServerConfig) error {
 		return fmt.Errorf("putting aside what this server stored while it was alone: %w", err)
 	}
 	return errors.Join(syncFile(alone), syncFile(cfg.StoreDir))
+}
+
+// Clustered tells whether a directory is the store of a node of a cluster.
+func Clustered(storeDir string) bool {
+	_, err := os.Stat(filepath.Join(storeDir, storeName, "$SYS", "_js_", "_meta_"))
+	return err == nil
+}
+
+// CopyNode copies the streams of a node of a cluster that does not run, so that a
+// server can be started alone on the copy. It leaves out what the node only had
+// been asked to store: no majority had that, so nobody was told that it is stored.
+func CopyNode(storeDir, to string) error {
+	account := filepath.Join(storeName, "$G")
+	if err := os.CopyFS(filepath.Join(to, account), os.DirFS(filepath.Join(storeDir, account))); err != nil {
+		return fmt.Errorf("copying the store of a node: %w", err)
+	}
+	return nil
 }
 
 // Adopt brings what the embedded server stored while it was alone into its

@@ -166,6 +166,57 @@ func TestThreeServers(t *testing.T) {
 	}
 }
 
+// TestCopyNode: what a node has that does not run can be read without the others.
+func TestCopyNode(t *testing.T) {
+	tr := newTrio(t)
+	tr.start(0, 1, 2)
+	cl := tr.open(0, 3)
+	w := newWriter(t, cl, 1)
+	appendAll(t, w, 500, 20)
+	if _, err := cl.PutBase(t.Context(), Base{Version: 201, Epoch: w.End().Epoch, Release: "3.0.117"}, strings.NewReader("image")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "three copies", func(ctx context.Context) error {
+		nodes, err := cl.Nodes(ctx)
+		for _, n := range nodes {
+			if !n.Current || n.Offline {
+				err = fmt.Errorf("nodes %+v", nodes)
+			}
+		}
+		return err
+	})
+	for i := range tr.servers {
+		tr.servers[i].Close()
+	}
+	for _, i := range []int{0, 2} {
+		if !Clustered(tr.dirs[i]) {
+			t.Fatalf("node %d is not known as one", i)
+		}
+		dir := t.TempDir()
+		if err := CopyNode(tr.dirs[i], dir); err != nil {
+			t.Fatal(err)
+		}
+		if Clustered(dir) {
+			t.Fatal("the copy is still one of a node")
+		}
+		alone := open(t, connect(t, startServer(t, dir, true)))
+		end, err := alone.End(t.Context())
+		if err != nil || end != w.End() {
+			t.Errorf("node %d ends at %+v (%v), want %+v", i, end, err, w.End())
+		}
+		r := alone.Reader(Position{Version: 1}, ReaderConfig{})
+		readTo(t, r, w.Next())
+		r.Close()
+		bases, err := alone.ListBases(t.Context())
+		if err != nil || len(bases) != 2 || bases[1].Version != 201 {
+			t.Errorf("node %d has the base images %+v (%v)", i, bases, err)
+		}
+	}
+	if Clustered(t.TempDir()) {
+		t.Error("an empty directory is taken for a node's")
+	}
+}
+
 // TestNodesComeAndGo: whichever server dies, the two others take entries again
 // within seconds; one alone does not, and fails nobody who waits.
 func TestNodesComeAndGo(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mfsstandby/changelog/meta"
+	"mfsstandby/standby/stock"
 )
 
 // These tests need MooseFS 3.0.117's mfsmaster and mfsmetadump.
@@ -150,8 +151,14 @@ func runMaster(t *testing.T, dir string) {
 	t.Helper()
 	// With the default, 0, the last lines of a master that ends get lost.
 	config := fmt.Sprintf("CHANGELOG_SAVE_MODE = 1\nWORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = %s\nEXPORTS_FILENAME = %s/exports\nTOPOLOGY_FILENAME = %s/topology\n", dir, dir, dir)
-	for _, service := range []string{"MATOML", "MATOCS", "MATOCL"} {
-		config += fmt.Sprintf("%s_LISTEN_HOST = 127.0.0.1\n%s_LISTEN_PORT = %d\n", service, service, freePort(t))
+	services := []string{"MATOML", "MATOCS", "MATOCL"}
+	free, err := stock.FreeAddresses(len(services))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, service := range services {
+		host, port, _ := net.SplitHostPort(free[i])
+		config += fmt.Sprintf("%s_LISTEN_HOST = %s\n%s_LISTEN_PORT = %s\n", service, host, service, port)
 	}
 	for file, text := range map[string]string{"config": config, "exports": "* / rw\n", "topology": ""} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
@@ -181,14 +188,4 @@ func runMaster(t *testing.T, dir string) {
 	if err := master.Wait(); err != nil {
 		t.Fatalf("mfsmaster: %v\n%s", err, log.String())
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -24,6 +24,7 @@ import (
 	"mfsstandby/changelog/meta/metatest"
 	"mfsstandby/changelog/oprand"
 	"mfsstandby/standby/metafile"
+	"mfsstandby/standby/stock"
 )
 
 var (
@@ -102,8 +103,14 @@ func newMaster(t *testing.T) *master {
 			t.Fatal(err)
 		}
 	}
-	for _, port := range []string{"MATOCL", "MATOCS", "MATOML"} {
-		fmt.Fprintf(text, "%s_LISTEN_HOST = 127.0.0.1\n%s_LISTEN_PORT = %d\n", port, port, freePort(t))
+	services := []string{"MATOCL", "MATOCS", "MATOML"}
+	free, err := stock.FreeAddresses(len(services))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, service := range services {
+		host, port, _ := net.SplitHostPort(free[i])
+		fmt.Fprintf(text, "%s_LISTEN_HOST = %s\n%s_LISTEN_PORT = %s\n", service, host, service, port)
 	}
 	if err := os.WriteFile(m.config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
@@ -112,16 +119,6 @@ func newMaster(t *testing.T) *master {
 		t.Fatal(err)
 	}
 	return m
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // store writes the metadata that the master starts from, at version 1.

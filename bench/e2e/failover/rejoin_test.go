@@ -94,7 +94,8 @@ func (h *host) as(uid int, args ...string) {
 
 // TestReturn: what an old primary has that nobody else has is listed exactly, by
 // version, path and user, and saved; a master that was started from an older dump
-// is known as another history; an old leader follows the new one. None of them
+// is known as another history; an old leader, which has
+// nothing more than the others, follows the new one. None of them
 // changes what the cluster has.
 func TestReturn(t *testing.T) {
 	w := newWorld(t)
@@ -211,6 +212,9 @@ func TestReturn(t *testing.T) {
 	waitFor(t, "another leader", patience, func() bool { return w.leader() != old })
 	end()
 	lead := w.leader()
+	if c := lead.compare(old.data, w.path("old.mfs")); c.Verdict != history.NothingLost || c.Same == 0 {
+		t.Errorf("what the old leader left: %+v", c)
+	}
 	old.start()
 	w.settle(true)
 	now, err := lead.status()
