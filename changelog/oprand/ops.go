@@ -345,9 +345,13 @@ func (g *Generator) acquire() changelog.Op {
 }
 
 // sesDel does not close files with locks of flock(2) if all is to be strict:
-// the primary drops these locks before.
+// the primary drops these locks before. It then leaves out sessions that do not
+// exist, too, as no stock master replays the end of one.
 func (g *Generator) sesDel() changelog.Op {
 	op := &changelog.SesDel{Session: g.session()}
+	if _, ok := g.st.Sessions.Get(op.Session); !ok && g.Strict {
+		return &changelog.Idle{}
+	}
 	for ino := range g.st.Flocks.Scan(0) {
 		if g.Strict && g.st.Open.Has(op.Session, ino) {
 			return &changelog.Idle{}

@@ -2,6 +2,9 @@ package stream
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/minio/highwayhash"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -62,14 +67,50 @@ func Clustered(storeDir string) bool {
 }
 
 // CopyNode copies the streams of a node of a cluster that does not run, so that a
-// server can be started alone on the copy. It leaves out what the node only had
-// been asked to store: no majority had that, so nobody was told that it is stored.
+// server can be started alone on the copy, as if it had always kept them alone. It
+// leaves out what the node only had been asked to store: no majority had that, so
+// nobody was told that it is stored.
 func CopyNode(storeDir, to string) error {
-	account := filepath.Join(storeName, "$G")
-	if err := os.CopyFS(filepath.Join(to, account), os.DirFS(filepath.Join(storeDir, account))); err != nil {
-		return fmt.Errorf("copying the store of a node: %w", err)
+	streams := filepath.Join(storeName, "$G", "streams")
+	from, to := filepath.Join(storeDir, streams), filepath.Join(to, streams)
+	list, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if err := copyStream(filepath.Join(from, s.Name()), filepath.Join(to, s.Name()), s.Name()); err != nil {
+			return fmt.Errorf("copying stream %s of a node: %w", s.Name(), err)
+		}
 	}
 	return nil
+}
+
+// copyStream copies what nats-server 2.x keeps of a stream: its messages, and its
+// configuration with a checksum, but no consumers.
+func copyStream(from, to, name string) error {
+	if err := os.CopyFS(filepath.Join(to, "msgs"), os.DirFS(filepath.Join(from, "msgs"))); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(from, server.JetStreamMetaFile))
+	if err != nil {
+		return err
+	}
+	var config map[string]json.RawMessage
+	if err := json.Unmarshal(text, &config); err != nil {
+		return fmt.Errorf("%s: %w", server.JetStreamMetaFile, err)
+	}
+	config["num_replicas"] = json.RawMessage("1") // a server alone refuses more
+	if text, err = json.Marshal(config); err != nil {
+		return err
+	}
+	key := sha256.Sum256([]byte(name))
+	sum, err := highwayhash.New64(key[:])
+	if err != nil {
+		return err
+	}
+	sum.Write(text)
+	return errors.Join(os.WriteFile(filepath.Join(to, server.JetStreamMetaFile), text, 0o600),
+		os.WriteFile(filepath.Join(to, server.JetStreamMetaFileSum), hex.AppendEncode(nil, sum.Sum(nil)), 0o600))
 }
 
 // Adopt brings what the embedded server stored while it was alone into its

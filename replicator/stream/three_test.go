@@ -200,6 +200,9 @@ func TestCopyNode(t *testing.T) {
 			t.Fatal("the copy is still one of a node")
 		}
 		alone := open(t, connect(t, startServer(t, dir, true)))
+		if got := alone.log.CachedInfo().Config.Replicas; got != 1 {
+			t.Errorf("the copy of node %d says that there are %d", i, got)
+		}
 		end, err := alone.End(t.Context())
 		if err != nil || end != w.End() {
 			t.Errorf("node %d ends at %+v (%v), want %+v", i, end, err, w.End())
