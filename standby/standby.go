@@ -50,6 +50,9 @@ type Config struct {
 
 	// Watch, if set, is told of each entry that was applied, as apply.Config says.
 	Watch func(op changelog.Op, st *meta.State)
+	// Busy, if set, tells whether others on this host need the processors; see
+	// apply.Config.
+	Busy func() bool
 }
 
 // Standby follows one cluster. Its methods are safe for concurrent use.
@@ -527,6 +530,7 @@ func (s *Standby) apply(ctx context.Context) error {
 		CommitBytes: max(s.cfg.Cache, image.DefaultCache) / 8,
 		Applied:     s.applied,
 		Watch:       s.cfg.Watch,
+		Busy:        s.cfg.Busy,
 	})
 	return a.Run(ctx)
 }

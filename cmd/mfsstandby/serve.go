@@ -129,6 +129,9 @@ func (d *daemon) watch(op changelog.Op, st *meta.State) {
 	}
 }
 
+// busy tells whether clients need the processors.
+func (d *daemon) busy() bool { return d.server != nil && d.server.Busy() }
+
 // locator adds the part that asks the primary where chunks are. Without a
 // primary nobody is asked, and files cannot be read.
 func (d *daemon) locator(c *clientFlags, s *standby.Standby) (*locate.Locator, error) {

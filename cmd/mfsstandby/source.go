@@ -103,6 +103,6 @@ func (s *sourceFlags) config(d *daemon, nats *natsFlags, files []string) replica
 		cfg.Silence = 3 * time.Second // the least there is: the primary says something each second then
 	}
 	cfg.Logger, cfg.Events = d.log, d.events
-	cfg.Busy = func() bool { return d.server != nil && d.server.Busy() }
+	cfg.Busy = d.busy
 	return cfg
 }

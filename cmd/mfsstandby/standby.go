@@ -113,5 +113,5 @@ func runStandby(ctx context.Context, d *daemon, nats *natsFlags, img *imageFlags
 func (i *imageFlags) config(d *daemon) standby.Config {
 	d.cache = int64(*i.cache)
 	return standby.Config{Dir: d.data, Cache: d.cache, CommitEvery: *i.commitEvery, BaseEvery: *i.baseEvery, Keep: i.keep.kept(),
-		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events, Applied: d.measureLatency().Applied, Watch: d.watch}
+		MetaID: uint64(*i.metaid), Logger: d.log, Events: d.events, Applied: d.measureLatency().Applied, Watch: d.watch, Busy: d.busy}
 }

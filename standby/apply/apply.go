@@ -61,9 +61,11 @@ type OpenFunc func(ctx context.Context, from meta.Version) (Source, error)
 // Config adjusts an Applier.
 type Config struct {
 	// CommitEvery is the time between commits; 0 means one second. While a
-	// backlog is worked off it is ten times that: pages change over and over
-	// then, and what a crash costs comes again as fast.
+	// backlog is worked off, or Busy, it is ten times that: pages change over and
+	// over then, and what a crash costs comes again as fast.
 	CommitEvery time.Duration
+	// Busy, if set, tells whether others on this host need the processors.
+	Busy func() bool
 	// CommitBytes is how much of the cache may wait for a commit; 0 means an
 	// eighth of image.DefaultCache.
 	CommitBytes int64
@@ -299,7 +301,8 @@ func (a *Applier) consume(ctx context.Context, full <-chan *parsed, empty chan<-
 }
 
 // whenBehind is how much less often commits happen while a backlog is worked
-// off: when batches wait, or more entries come per second than a primary writes.
+// off, when batches wait, or more entries come per second than a primary writes; and
+// while others need the processors.
 const (
 	whenBehind = 10
 	backlog    = 100_000
@@ -383,15 +386,21 @@ func (a *Applier) applyEntry(st *meta.State, e changelog.Entry) error {
 	return nil
 }
 
+// every is the time from one commit to the next, after so many entries in the time
+// since the last one.
+func (a *Applier) every(behind bool, entries uint64, since time.Duration) time.Duration {
+	if behind || float64(entries) > backlog*since.Seconds() || a.cfg.Busy != nil && a.cfg.Busy() {
+		return a.cfg.CommitEvery * whenBehind
+	}
+	return a.cfg.CommitEvery
+}
+
 // commitIfDue begins a commit when time or size demand it and the last one
 // has ended; when much waits, it waits for that.
 func (a *Applier) commitIfDue(behind bool) error {
-	every, since, entries := a.cfg.CommitEvery, time.Since(a.last), a.entries.Load()
-	if behind || float64(entries-a.before) > backlog*since.Seconds() {
-		every *= whenBehind
-	}
+	since, entries := time.Since(a.last), a.entries.Load()
 	dirty := a.img.Dirty()
-	due := dirty >= a.cfg.CommitBytes || since >= every && a.img.Uncommitted()
+	due := dirty >= a.cfg.CommitBytes || since >= a.every(behind, entries-a.before, since) && a.img.Uncommitted()
 	if !due || dirty < 2*a.cfg.CommitBytes && !a.img.MayCommit() {
 		return nil
 	}
