@@ -194,6 +194,9 @@ func (r *promoteRun) promotion(ctx context.Context, dir string, setup standbySet
 	if err := r.inSync(ctx, data); err != nil {
 		return res, s.explain(err)
 	}
+	if err := s.settle(ctx); err != nil {
+		return res, s.explain(err)
+	}
 	w, err := startWriter(ctx, s.address)
 	if err != nil {
 		return res, s.explain(err)
@@ -225,6 +228,28 @@ func (r *promoteRun) promotion(ctx context.Context, dir string, setup standbySet
 	}
 	res.Memory, _ = residentBytes(fmt.Sprint(s.pid()))
 	return res, nil
+}
+
+// Bounds of settle.
+const (
+	settledOver = 2 * time.Second
+	settledWith = settledOver / 10 // processor time
+	settledTime = 2 * time.Minute
+)
+
+// settle waits, not for ever, until a server has no more to do about what it loaded
+// than to compact it now and then: it has run for long when its primary dies.
+func (s *readServer) settle(ctx context.Context) error {
+	for end := time.Now().Add(settledTime); time.Now().Before(end); {
+		before := processTime(s.pid())
+		if err := pause(ctx, settledOver); err != nil {
+			return err
+		}
+		if processTime(s.pid())-before < settledWith {
+			break
+		}
+	}
+	return nil
 }
 
 // feedBefore is for how long entries come before the primary dies.
