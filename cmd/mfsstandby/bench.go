@@ -261,8 +261,9 @@ func benchPromoteCommand() command {
 		name:  "bench promote",
 		short: "measure how long it takes until writes are accepted again",
 		about: `Lets a standby follow a primary, until it has settled, and then the primary dies; promotes it, and takes
-the time from the command until the first write of a mount is accepted, with trees of several sizes. With --against mfsmaster a stock master starts
-on the same files in the same round, as a metalogger has them: metadata_ml.mfs.back and changelog_ml.0.mfs.
+the time from the command until the first write of a mount is accepted, with trees of several sizes. With
+--against mfsmaster a stock master starts on the same files in the same round, as a metalogger has them:
+metadata_ml.mfs.back and changelog_ml.0.mfs.
 
 "drain" is the time it takes to apply what the stream had; "beyond it" is the rest of the time until the
 first write.`,
