@@ -16,7 +16,8 @@ type flush struct {
 	early encoded
 	keys  uint64
 	bytes uint64
-	diff  Sum // of the digest
+	diff  Sum           // of the digest
+	ended chan struct{} // closed when it is written, or failed
 }
 
 // encoded is encoded pages, and how they change the digest.

@@ -454,7 +454,7 @@ func (img *Image) flushOlder(commit bool, before uint32) error {
 	if err := checkRoom(img.cfg.Dir, c.dirty); err != nil {
 		return err
 	}
-	f := &flush{ts: img.started + 1}
+	f := &flush{ts: img.started + 1, ended: make(chan struct{})}
 	c.begin(f, before)
 	img.kept = c.dirty
 	if commit {
@@ -467,7 +467,10 @@ func (img *Image) flushOlder(commit bool, before uint32) error {
 	img.started = f.ts
 	img.running = f
 	img.busy = make(chan error, 1)
-	go func(busy chan<- error) { busy <- img.write(f) }(img.busy)
+	go func(busy chan<- error) {
+		defer close(f.ended)
+		busy <- img.write(f)
+	}(img.busy)
 	return nil
 }
 

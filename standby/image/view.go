@@ -21,14 +21,12 @@ type View struct {
 // viewCache is what a View may cache.
 const viewCache = 64 << 20
 
-// View commits and returns the state just committed.
+// View commits and returns the state that is committed then, that of the call or a
+// later one. Entries go on being applied meanwhile.
 func (img *Image) View() (*View, error) {
 	img.writer.Lock()
 	defer img.writer.Unlock()
-	if img.retired != nil {
-		return nil, ErrClosed
-	}
-	if err := img.commit(true); err != nil {
+	if err := img.commitAside(); err != nil {
 		return nil, err
 	}
 	r, err := readRoot(img.db)
@@ -46,6 +44,39 @@ func (img *Image) View() (*View, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// commitAside commits, and lets go of writer while it waits.
+func (img *Image) commitAside() error {
+	var ts uint64 // of the commit; 0: it has not begun
+	for {
+		if img.retired != nil {
+			return ErrClosed
+		}
+		if err := img.voided(); err != nil {
+			return err
+		}
+		if err := img.reap(false); err != nil {
+			return err
+		}
+		switch {
+		case ts > img.started: // Reset undid it
+			ts = 0
+		case ts != 0 && ts <= img.done:
+			return nil
+		}
+		if img.busy == nil {
+			if err := img.flush(true); err != nil {
+				return err
+			}
+			ts = img.started
+		}
+		img.wanted = img.wanted || ts == 0
+		ended := img.running.ended
+		img.writer.Unlock()
+		<-ended
+		img.writer.Lock()
+	}
 }
 
 // State returns the tables, for reading.

@@ -225,3 +225,65 @@ func TestCommitComesAfterItsLog(t *testing.T) {
 		t.Fatalf("the image is at version %d, want %d", got, before)
 	}
 }
+
+// Who wants a view waits for the disk; who applies entries, or reads, does not. What
+// was applied meanwhile is not in the view.
+func TestViewHoldsNobodyUp(t *testing.T) {
+	slow, hold := make(chan struct{}), make(chan struct{}, 1)
+	img, err := Open(Config{Dir: filepath.Join(t.TempDir(), "image"), Cache: MinCache, SyncLog: func() error {
+		select {
+		case hold <- struct{}{}:
+			<-slow
+		default:
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	hold <- struct{}{} // not yet
+	setUp(t, img, metatest.New(), 1)
+	before := img.Position()
+	<-hold
+	type result struct {
+		v   *View
+		err error
+	}
+	got := make(chan result, 1)
+	go func() {
+		v, err := img.View()
+		got <- result{v, err}
+	}()
+	for len(hold) == 0 { // until it is at the disk
+		time.Sleep(time.Millisecond)
+	}
+	for range 3 {
+		if err := img.Update(func(_ *meta.State, pos Position) (Position, error) {
+			pos.Version++
+			return pos, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !readSome(t, img) {
+		t.Fatal("the image is not read")
+	}
+	select {
+	case r := <-got:
+		t.Fatalf("a view (%v) before the disk had it", r.err)
+	default:
+	}
+	close(slow)
+	r := <-got
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	defer r.v.Close()
+	if now := r.v.Position().Version; now != before.Version {
+		t.Errorf("the view is of version %d, want %d", now, before.Version)
+	}
+	if now := img.Position().Version; now != before.Version+3 {
+		t.Errorf("the image is at version %d, want %d", now, before.Version+3)
+	}
+}
