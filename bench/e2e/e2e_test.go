@@ -251,3 +251,29 @@ func read(t *testing.T, path string) []byte {
 	}
 	return text
 }
+
+// Who mounts while the master is away tries again; who is refused does not.
+func TestMountTriesAgain(t *testing.T) {
+	c, err := Start(Config{Dir: t.TempDir(), Mounts: 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.KillMaster()
+	started := make(chan error, 1)
+	time.AfterFunc(500*time.Millisecond, func() { started <- c.StartMaster(true) })
+	m, err := c.Mount("late", MasterIP)
+	if err := errors.Join(err, <-started); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Unmount(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Mount("nowhere", MasterIP, "-S", "/no/such/directory"); err == nil || cutOff.MatchString(err.Error()) {
+		t.Errorf("mounting what is not there: %v", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,23 @@ type Mount struct {
 // Mount mounts the file system at Dir/name as the client of the given address.
 // Further arguments go to mfsmount.
 func (c *Cluster) Mount(name, address string, args ...string) (*Mount, error) {
+	for tries := 1; ; tries++ {
+		m, err := c.mountOnce(name, address, args...)
+		if err == nil || tries == mountTries || !cutOff.MatchString(err.Error()) {
+			return m, err
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// A master that is killed while somebody mounts is not waited for, as it is by who
+// has mounted: mfsmount ends, saying this.
+var cutOff = regexp.MustCompile(`mfsmount ended(?s:.*)(can't connect to|sending data to|receiving data from) mfsmaster`)
+
+// mountTries is how often mounting is tried then.
+const mountTries = 5
+
+func (c *Cluster) mountOnce(name, address string, args ...string) (*Mount, error) {
 	path := c.path(name)
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("making a mount point: %w", err)
