@@ -109,6 +109,20 @@ func (tr *trio) open(i, replicas int) *Cluster {
 	return cl
 }
 
+// caughtUp waits until all nodes have what the cluster has.
+func caughtUp(t *testing.T, cl *Cluster) {
+	t.Helper()
+	eventually(t, "having caught up", func(ctx context.Context) error {
+		nodes, err := cl.Nodes(ctx)
+		for _, n := range nodes {
+			if !n.Current || n.Offline {
+				err = fmt.Errorf("nodes %+v", nodes)
+			}
+		}
+		return err
+	})
+}
+
 // TestThreeServers keeps each message on three servers, and leaves it so when
 // somebody opens the cluster who does not say how many.
 func TestThreeServers(t *testing.T) {
@@ -176,15 +190,7 @@ func TestCopyNode(t *testing.T) {
 	if _, err := cl.PutBase(t.Context(), Base{Version: 201, Epoch: w.End().Epoch, Release: "3.0.117"}, strings.NewReader("image")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three copies", func(ctx context.Context) error {
-		nodes, err := cl.Nodes(ctx)
-		for _, n := range nodes {
-			if !n.Current || n.Offline {
-				err = fmt.Errorf("nodes %+v", nodes)
-			}
-		}
-		return err
-	})
+	caughtUp(t, cl)
 	for i := range tr.servers {
 		tr.servers[i].Close()
 	}
@@ -252,15 +258,7 @@ func TestNodesComeAndGo(t *testing.T) {
 		// on a busy machine than this should.
 		t.Logf("without server %d entries are taken after %v", i, time.Since(start))
 		tr.start(i)
-		eventually(t, "having caught up", func(ctx context.Context) error {
-			nodes, err := other.Nodes(ctx)
-			for _, n := range nodes {
-				if !n.Current || n.Offline {
-					err = fmt.Errorf("nodes %+v", nodes)
-				}
-			}
-			return err
-		})
+		caughtUp(t, other)
 		w = again
 	}
 	r := tr.open(1, 0).Reader(Position{Version: 1}, ReaderConfig{})
