@@ -124,15 +124,7 @@ func checkReplay(t *testing.T, dir, base, scratch string) {
 
 // A killed master goes on from its changelog, and the mounts with it.
 func TestKilledMasterComesBack(t *testing.T) {
-	c, err := Start(Config{Dir: t.TempDir(), Mounts: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 2}, true)
 	w, err := Workload{Seed: 5, Ops: 4000, NoData: true}.Start(c)
 	if err != nil {
 		t.Fatal(err)
@@ -198,22 +190,14 @@ func TestCloseRemovesEverything(t *testing.T) {
 
 // The stock metalogger gets every line, as whoever follows a master must.
 func TestMetaloggerFollows(t *testing.T) {
-	c, err := Start(Config{Dir: t.TempDir(), Mounts: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 1}, true)
 	if _, err := c.StartMetalogger(); err != nil {
 		t.Fatal(err)
 	}
 	copied := c.path("metalogger", "changelog_ml.0.mfs")
 	// It has nothing to tell before it knows the master.
 	probe := filepath.Join(c.Mounts()[0], "probe")
-	err = waitFor("the metalogger's first line", startLimit, func() bool {
+	err := waitFor("the metalogger's first line", startLimit, func() bool {
 		if err := errors.Join(os.Mkdir(probe, 0o755), os.Remove(probe)); err != nil {
 			t.Error(err)
 		}
@@ -254,15 +238,7 @@ func read(t *testing.T, path string) []byte {
 
 // Who mounts while the master is away tries again; who is refused does not.
 func TestMountTriesAgain(t *testing.T) {
-	c, err := Start(Config{Dir: t.TempDir(), Mounts: 0})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := startLive(t, Config{Dir: t.TempDir(), Mounts: 0}, true)
 	c.KillMaster()
 	started := make(chan error, 1)
 	time.AfterFunc(500*time.Millisecond, func() { started <- c.StartMaster(true) })

@@ -51,7 +51,7 @@ func compare(ctx context.Context, c *console, h *historyFlags, dir, save string,
 	var list []history.LostEntry
 	err := h.with(ctx, c, func(o *origin, opt history.Options) (err error) {
 		cfg := history.CompareConfig{Cluster: o.cluster, Save: save, Options: opt}
-		held, err := openHeld(ctx, c, dir, *h.temp, &cfg)
+		held, err := openHeld(ctx, c, h, dir, &cfg)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func compareText(r *history.Comparison) string {
 
 // openHeld opens what a directory holds: of a master its changelog files, of a
 // mfsstandby its stream and what its tap had not shipped.
-func openHeld(ctx context.Context, c *console, dir, temp string, cfg *history.CompareConfig) (history.Held, error) {
+func openHeld(ctx context.Context, c *console, h *historyFlags, dir string, cfg *history.CompareConfig) (history.Held, error) {
 	store, spool := filepath.Join(dir, "nats"), filepath.Join(dir, "tap", "spool")
 	hasStore, hasSpool := isDir(store), isDir(spool)
 	if !hasStore && !hasSpool {
@@ -130,7 +130,7 @@ func openHeld(ctx context.Context, c *console, dir, temp string, cfg *history.Co
 	}
 	var held history.Held
 	if hasStore {
-		o, err := openStore(ctx, c, dir, 0, temp)
+		o, err := h.openStore(ctx, c, dir, 0)
 		if err != nil {
 			return nil, busy(err, "stop it first")
 		}

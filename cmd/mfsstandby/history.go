@@ -79,7 +79,7 @@ func (h *historyFlags) open(ctx context.Context, c *console) (*origin, error) {
 		}
 		return nil
 	}, func() (err error) {
-		o, err = openStore(ctx, c, *h.data, uint64(*h.metaid), *h.temp)
+		o, err = h.openStore(ctx, c, *h.data, uint64(*h.metaid))
 		return err
 	})
 	return o, err
@@ -117,8 +117,8 @@ func openCluster(ctx context.Context, conn *stream.Conn, id uint64) (*stream.Clu
 }
 
 // openStore opens the stream that a data directory holds which no process uses; of a
-// node of a cluster, a copy in temp.
-func openStore(ctx context.Context, c *console, data string, id uint64, temp string) (*origin, error) {
+// node of a cluster, a copy.
+func (h *historyFlags) openStore(ctx context.Context, c *console, data string, id uint64) (*origin, error) {
 	store := filepath.Join(data, "nats")
 	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s holds no stream: start the process there, or give --nats URL or --archive DIR", data)
@@ -129,13 +129,13 @@ func openStore(ctx context.Context, c *console, data string, id uint64, temp str
 	}
 	done := lock.Release
 	if stream.Clustered(store) {
-		copied, err := os.MkdirTemp(temp, "mfsstandby-*")
-		done = func() error { return errors.Join(os.RemoveAll(copied), lock.Release()) }
-		if err == nil {
-			c.tell("copying the store of a node to " + copied)
-			err = stream.CopyNode(store, filepath.Join(copied, "nats"))
-		}
+		copied, remove, err := h.scratch()
 		if err != nil {
+			return nil, errors.Join(err, done())
+		}
+		done = func() error { return errors.Join(remove(), lock.Release()) }
+		c.tell("copying the store of a node to " + copied)
+		if err := stream.CopyNode(store, filepath.Join(copied, "nats")); err != nil {
 			return nil, errors.Join(err, done())
 		}
 		data = copied
@@ -148,11 +148,11 @@ func openStore(ctx context.Context, c *console, data string, id uint64, temp str
 	return opened(ctx, conn, id, func() error { stop(); return done() })
 }
 
-// scratch makes a directory for temporary images, which done removes.
+// scratch makes a directory for what is temporary, which done removes.
 func (h *historyFlags) scratch() (dir string, done func() error, err error) {
 	dir, err = os.MkdirTemp(*h.temp, "mfsstandby-*")
 	if err != nil {
-		return "", nil, fmt.Errorf("making room for temporary images (see --temp): %w", err)
+		return "", nil, fmt.Errorf("making a temporary directory (see --temp): %w", err)
 	}
 	return dir, func() error { return os.RemoveAll(dir) }, nil
 }

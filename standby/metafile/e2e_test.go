@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,15 +150,11 @@ func runMaster(t *testing.T, dir string) {
 	t.Helper()
 	// With the default, 0, the last lines of a master that ends get lost.
 	config := fmt.Sprintf("CHANGELOG_SAVE_MODE = 1\nWORKING_USER = root\nWORKING_GROUP = root\nDATA_PATH = %s\nEXPORTS_FILENAME = %s/exports\nTOPOLOGY_FILENAME = %s/topology\n", dir, dir, dir)
-	services := []string{"MATOML", "MATOCS", "MATOCL"}
-	free, err := stock.FreeAddresses(len(services))
+	listen, _, err := stock.FreeListeners()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, service := range services {
-		host, port, _ := net.SplitHostPort(free[i])
-		config += fmt.Sprintf("%s_LISTEN_HOST = %s\n%s_LISTEN_PORT = %s\n", service, host, service, port)
-	}
+	config += listen
 	for file, text := range map[string]string{"config": config, "exports": "* / rw\n", "topology": ""} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,15 +102,11 @@ func newMaster(t *testing.T) *master {
 			t.Fatal(err)
 		}
 	}
-	services := []string{"MATOCL", "MATOCS", "MATOML"}
-	free, err := stock.FreeAddresses(len(services))
+	listen, _, err := stock.FreeListeners()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, service := range services {
-		host, port, _ := net.SplitHostPort(free[i])
-		fmt.Fprintf(text, "%s_LISTEN_HOST = %s\n%s_LISTEN_PORT = %s\n", service, host, service, port)
-	}
+	text.WriteString(listen)
 	if err := os.WriteFile(m.config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -55,19 +55,13 @@ func MakePrivate(dir, exports string, nice int) (*Private, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := FreeAddresses(3)
+	listen, clients, err := FreeListeners()
 	if err != nil {
 		return nil, err
 	}
-	p.Clients = addresses[2]
+	p.Clients = clients
 	var text strings.Builder
-	for i, name := range []string{"MATOML", "MATOCS", "MATOCL"} {
-		host, port, err := net.SplitHostPort(addresses[i])
-		if err != nil {
-			return nil, err
-		}
-		fmt.Fprintf(&text, "%s_LISTEN_HOST = %s\n%[1]s_LISTEN_PORT = %[3]s\n", name, host, port)
-	}
+	text.WriteString(listen)
 	exportsFile, topology := filepath.Join(dir, "mfsexports.cfg"), filepath.Join(dir, "mfstopology.cfg")
 	fmt.Fprintf(&text, "DATA_PATH = %s\nWORKING_USER = %s\nWORKING_GROUP = %s\nEXPORTS_FILENAME = %s\nTOPOLOGY_FILENAME = %s\nNICE_LEVEL = %d\n"+
 		"CHANGELOG_SAVE_MODE = 1\n", // mode 0 loses lines while the master ends
@@ -78,6 +72,24 @@ func MakePrivate(dir, exports string, nice int) (*Private, error) {
 		}
 	}
 	return p, nil
+}
+
+// FreeListeners returns lines of mfsmaster.cfg by which a master listens on free
+// addresses of the loopback device, and the one for clients.
+func FreeListeners() (lines, clients string, err error) {
+	addresses, err := FreeAddresses(3)
+	if err != nil {
+		return "", "", err
+	}
+	var text strings.Builder
+	for i, name := range []string{"MATOML", "MATOCS", "MATOCL"} {
+		host, port, err := net.SplitHostPort(addresses[i])
+		if err != nil {
+			return "", "", err
+		}
+		fmt.Fprintf(&text, "%s_LISTEN_HOST = %s\n%[1]s_LISTEN_PORT = %[3]s\n", name, host, port)
+	}
+	return text.String(), addresses[2], nil
 }
 
 // FreeAddresses finds addresses of the loopback device that nothing listens on.

@@ -94,9 +94,8 @@ func (h *host) as(uid int, args ...string) {
 
 // TestReturn: what an old primary has that nobody else has is listed exactly, by
 // version, path and user, and saved; a master that was started from an older dump
-// is known as another history; an old leader, which has
-// nothing more than the others, follows the new one. None of them
-// changes what the cluster has.
+// is known as another history; an old leader, which has nothing more than the
+// others, follows the new one. None of them changes what the cluster has.
 func TestReturn(t *testing.T) {
 	w := newWorld(t)
 	w.startMaster()
