@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -91,6 +92,7 @@ func newCore(db *badger.DB, txn *badger.Txn) *core {
 	c.servers = addTable(c, serverCodec.codec(), true)
 	c.classes = addTable(c, classCodec.codec(), true)
 	c.patterns = addTable(c, patternCodec.codec(), true)
+	slices.SortFunc(c.tables, func(a, b anyTable) int { return cmp.Compare(a.id(), b.id()) }) // as in the store, see bulk
 	c.st = c.state(false)
 	return c
 }

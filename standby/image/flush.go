@@ -1,8 +1,10 @@
 package image
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // flush is one writing of changed pages to the store. The writer only makes the
@@ -13,6 +15,7 @@ import (
 type flush struct {
 	ts    uint64
 	root  *root // what to commit, its digest without that of the pages; nil if the flush is no commit
+	bulk  *bulk // for the first flush of a new image, else nil
 	early encoded
 	keys  uint64
 	bytes uint64
@@ -44,7 +47,7 @@ const (
 func (c *core) begin(f *flush, before uint32) {
 	c.settle()
 	for _, t := range c.tables {
-		t.queue(f.ts, before, &f.early)
+		t.queue(f, before)
 	}
 }
 
@@ -88,7 +91,15 @@ func (img *Image) write(f *flush) error {
 	}()
 	var err error
 	for out := range full {
-		if err == nil && len(out.keys) > 0 {
+		if f.bulk != nil && out == &f.early {
+			err = f.bulk.end(err) // what is left is in no order
+			f.bulk = nil
+		}
+		switch {
+		case err != nil || len(out.keys) == 0:
+		case f.bulk != nil:
+			err = f.bulk.write(&out.flushBatch, f.ts)
+		default:
 			err = writeBatch(img.db, &out.flushBatch, f.ts)
 		}
 		if out != &f.early {
@@ -120,7 +131,7 @@ func (img *Image) write(f *flush) error {
 
 // queue lists the dirty pages for a flush, or of them those not changed since
 // generation before; they are clean then.
-func (t *table[P]) queue(ts uint64, before uint32, early *encoded) {
+func (t *table[P]) queue(f *flush, before uint32) {
 	kept := t.dirty[:0]
 	for _, p := range t.dirty {
 		if p.gen >= before {
@@ -129,14 +140,17 @@ func (t *table[P]) queue(ts uint64, before uint32, early *encoded) {
 		}
 		p.dirty = false
 		*t.dirtyMem -= int64(p.mem)
-		p.flushing = ts
+		p.flushing = f.ts
 		t.last = max(t.last, p.key)
 		p.wait.Store(waiting)
 		t.queued = append(t.queued, p)
 	}
 	clear(t.dirty[len(kept):])
 	t.dirty = kept
-	t.early = early
+	t.early = &f.early
+	if f.bulk != nil {
+		slices.SortFunc(t.queued, func(a, b *page[P]) int { return cmp.Compare(a.key, b.key) })
+	}
 }
 
 // encodeQueued encodes the pages that wait; false means that out is full and

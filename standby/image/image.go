@@ -72,6 +72,7 @@ type Image struct {
 	wanted     bool                  // a commit comes next
 	rooted     Position              // of the last commit begun
 	kept       int64                 // bytes that were dirty after the last flush began
+	bulk       *bulk                 // takes the first flush of a new image; nil after it
 	void       atomic.Pointer[error] // why the state may not be used until Reset
 	views      map[*View]struct{}    // those held
 	retired    chan struct{}         // closed when no view is held; nil: Retire was not called
@@ -117,7 +118,7 @@ func (img *Image) open() error {
 		return err
 	}
 	if r == nil {
-		if err := img.db.DropAll(); err != nil { // an import that was cut short
+		if img.bulk, err = newBulk(img.db); err != nil {
 			return err
 		}
 		r = &root{ts: 1, priv: privScalars{detachedOrder: firstOrder}}
@@ -366,7 +367,11 @@ func (img *Image) trickle() error {
 func (img *Image) spill() {
 	c := img.core
 	c.settle()
-	if c.dirty > img.cfg.Cache/2 {
+	room := img.cfg.Cache / 2
+	if img.bulk != nil {
+		room = img.cfg.Cache // all is dirty, and what goes in bulk goes best
+	}
+	if c.dirty > room {
 		if err := img.flush(false); err == nil {
 			err = img.reap(true)
 			img.counters.Spills++
@@ -455,6 +460,9 @@ func (img *Image) flushOlder(commit bool, before uint32) error {
 		return err
 	}
 	f := &flush{ts: img.started + 1, ended: make(chan struct{})}
+	if f.bulk, img.bulk = img.bulk, nil; f.bulk != nil {
+		before = math.MaxUint32 // all there is goes this way at least cost
+	}
 	c.begin(f, before)
 	img.kept = c.dirty
 	if commit {
@@ -587,6 +595,9 @@ func (img *Image) Close() error {
 		v.drop()
 	}
 	img.core.txn.Discard()
+	if img.bulk != nil {
+		img.bulk.cancel()
+	}
 	if full := checkRoom(img.cfg.Dir, 0); full != nil && (err == nil || errors.Is(err, ErrDiskFull)) {
 		return full
 	}

@@ -277,7 +277,7 @@ func (t *table[P]) keys() []uint64 {
 
 // anyTable is what the image does with every table.
 type anyTable interface {
-	queue(ts uint64, before uint32, early *encoded)
+	queue(f *flush, before uint32)
 	encodeQueued(out *flushBatch, diff *Sum) bool
 	flushed()
 	age() uint32
