@@ -198,20 +198,16 @@ func (c *core) each(prefix, from []byte, values bool, yield func(key, value []by
 		return ErrClosed
 	}
 	opt := badger.DefaultIteratorOptions
-	opt.Prefix, opt.PrefetchValues = prefix, values
+	opt.Prefix, opt.PrefetchValues = prefix, false // it would start a goroutine for each value
 	it := c.txn.NewIterator(opt)
 	c.gate.add(it)
 	var value []byte
-	keep := func(b []byte) error { // a copy of the iterator's: values are prefetched
-		value = b
-		return nil
-	}
 	var err error
 	for it.Seek(from); err == nil && it.Valid(); {
 		item := it.Item()
 		key := item.Key()
 		if values {
-			err = item.Value(keep)
+			value, err = item.ValueCopy(value)
 		}
 		if err != nil {
 			break
