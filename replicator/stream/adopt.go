@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/minio/highwayhash"
@@ -78,11 +79,21 @@ func CopyNode(storeDir, to string) error {
 		return err
 	}
 	for _, s := range list {
+		if removed(from, s.Name()) {
+			continue
+		}
 		if err := copyStream(filepath.Join(from, s.Name()), filepath.Join(to, s.Name()), s.Name()); err != nil {
 			return fmt.Errorf("copying stream %s of a node: %w", s.Name(), err)
 		}
 	}
 	return nil
+}
+
+// removed tells whether nats-server 2.x was removing a stream: it takes away the
+// configuration first, then renames the directory, then removes that.
+func removed(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name, server.JetStreamMetaFile))
+	return strings.HasPrefix(name, ".") || errors.Is(err, fs.ErrNotExist)
 }
 
 // copyStream copies what nats-server 2.x keeps of a stream: its messages, and its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +199,11 @@ func TestCopyNode(t *testing.T) {
 	for _, i := range []int{0, 2} {
 		if !Clustered(tr.dirs[i]) {
 			t.Fatalf("node %d is not known as one", i)
+		}
+		for _, gone := range []string{".BEING_REMOVED", "REMOVED"} {
+			if err := os.MkdirAll(filepath.Join(tr.dirs[i], storeName, "$G", "streams", gone, "msgs"), 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
 		dir := t.TempDir()
 		if err := CopyNode(tr.dirs[i], dir); err != nil {
