@@ -222,6 +222,9 @@ func (r *Replicator) run(ctx context.Context) error {
 			src, err = r.startPatiently(ctx)
 		}
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // not what the step says that was cut off: Run goes on when this turn ends
+	}
 	return err
 }
 

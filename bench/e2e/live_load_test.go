@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,12 +81,12 @@ func TestSlowStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := churn(t, c, "attributes", c.Mounts()[0], 4)
-	if err := waitFor("the master to be warm", patience, grows(filepath.Join(c.DataDir(), "changelog.0.mfs"), 64<<20)); err != nil {
+	if err := waitFor("the master to be warm", patience, grows(c.DataDir(), 64<<20)); err != nil {
 		t.Fatal(err)
 	}
 	image.p.Signal(syscall.SIGSTOP)
 	before, began := status(t, tap), residentMemory(t, c.Master())
-	if err := waitFor("entries", patience, grows(filepath.Join(c.DataDir(), "changelog.0.mfs"), volume)); err != nil {
+	if err := waitFor("entries", patience, grows(c.DataDir(), volume)); err != nil {
 		t.Fatal(err)
 	}
 	end()
