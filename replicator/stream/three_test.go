@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -410,6 +411,23 @@ func TestGrow(t *testing.T) {
 		return err
 	})
 	appendAll(t, w, 200, 10)
+	// Of the small streams, too, such as that of the members: a copy that was
+	// not complete when the first server ends is none.
+	eventually(t, "copies of all streams", func(ctx context.Context) (err error) {
+		streams := tr.conn(1).js.ListStreams(ctx)
+		for s := range streams.Info() {
+			if s.Cluster == nil || len(s.Cluster.Replicas) != 2 {
+				err = fmt.Errorf("%s has %+v", s.Config.Name, s.Cluster)
+				continue
+			}
+			for _, peer := range s.Cluster.Replicas {
+				if !peer.Current {
+					err = fmt.Errorf("%s: %+v", s.Config.Name, peer)
+				}
+			}
+		}
+		return errors.Join(err, streams.Err())
+	})
 	for i := range tr.servers {
 		c := tr.conn(i)
 		select {
