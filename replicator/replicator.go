@@ -234,9 +234,6 @@ func (r *Replicator) startPatiently(ctx context.Context) (tap.Source, error) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		src, err := r.start(ctx)
 		if err == nil || ctx.Err() != nil || !stream.Away(err) {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
 			return src, err
 		}
 		if text := err.Error(); text != told {
